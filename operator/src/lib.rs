@@ -1,0 +1,4 @@
+//! Cataloger: living documentation of databases, written by a language model that explores them from
+//! within a locked-down Python sandbox.
+//!
+//! The library holds the rooms; `main.rs` only wires them together.

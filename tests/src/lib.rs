@@ -1,0 +1,3 @@
+//! What the workspace's tests stand on. Nothing here ships.
+
+pub mod support;
