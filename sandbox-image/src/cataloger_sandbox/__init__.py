@@ -1,0 +1,4 @@
+"""A persistent Python session that an agent can't break, and the stream to it."""
+
+PROTOCOL = 1
+DEFAULT_SOCKET = "cataloger-sandbox"
