@@ -403,7 +403,7 @@ class Daemon:
         return lambda: self._put_file(path, data, append=append)
 
     def _put_file(self, path: list[str], data: bytes, *, append: bool) -> None:
-        answer = {"type": "result", "ok": True, "status": "ok", "detail": None, "size": None}
+        answer = {"type": "result", "ok": True, "status": "ok", "detail": None, "size": 0}
         try:
             answer["size"] = files.write_below(self._work, path, data, append=append)
         except OSError as error:

@@ -159,7 +159,7 @@ class Keeper:
             "phase": self.phase.value,
             "processes": len(self._watch.processes),
             "memory_bytes": self._watch.memory,
-            "memory_limit": self._watch.memory_limit,
+            "memory_limit": self._watch.memory_limit or None,
         }
 
     # Time.
