@@ -2,3 +2,5 @@
 //! within a locked-down Python sandbox.
 //!
 //! The library holds the rooms; `main.rs` only wires them together.
+
+pub mod sandbox;
