@@ -129,7 +129,7 @@ class Seal:
 
 def transcript(boot: str, daemon_nonce: str, controller_nonce: str, epoch: int) -> str:
     """What proofs and keys of a connection are bound to."""
-    return f"{boot}{daemon_nonce}{controller_nonce}{epoch}"
+    return f"{boot}|{daemon_nonce}|{controller_nonce}|{epoch}"
 
 
 def proof(key: bytes, bound_to: str) -> str:
