@@ -1,9 +1,16 @@
-"""``connect_database()``: opens the run's database through ibis, for reading only."""
+"""``connect_database()``: opens the run's database through ibis, for reading only.
+
+This keeps a well-meant mistake from writing. It is no boundary: code may undo what a session
+has set. The boundary is the role that the URL names.
+"""
 
 import os
-from urllib.parse import parse_qs, unquote, urlsplit
+import types
+import warnings
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 STATEMENT_TIMEOUT_MS = 60_000
+CONNECT_TIMEOUT_SECONDS = 10
 
 
 class DatabaseURLError(ValueError):
@@ -13,88 +20,124 @@ class DatabaseURLError(ValueError):
 def connect_database(url: str | None = None):
     """Open the database read-only and return an ibis connection.
 
-    Without a URL, the run's database (``DATABASE_URL``) is opened.
+    Without a URL, the run's database (``DATABASE_URL``) is opened. Files are named as
+    ``sqlite:////absolute/path`` or ``duckdb:///relative/path``.
     """
     url = url or os.environ.get("DATABASE_URL")
     if not url:
         raise DatabaseURLError("there is no database in this session: DATABASE_URL is not set")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # The reason would quote the URL.
+        raise DatabaseURLError(
+            "the database's URL can't be read: is its password encoded?"
+        ) from None
     open_ = _OPENERS.get(parts.scheme.partition("+")[0])
     if open_ is None:
+        known = ", ".join(sorted(_OPENERS))
         raise DatabaseURLError(
-            f"databases of the kind {parts.scheme!r} can't be opened; "
-            f"there are {', '.join(sorted(_OPENERS))}"
+            f"databases of the kind {parts.scheme!r} can't be opened; there are {known}"
         )
-    return open_(url, parts)
+    return open_(parts, port)
 
 
-def _path(parts) -> str:
-    """``sqlite:///relative.db``, ``sqlite:////absolute.db``; also without the doubled slash."""
-    path = unquote(parts.netloc + parts.path)
-    if path.startswith("//"):
-        return path[1:]
-    return path if os.path.exists(path) else path.removeprefix("/")
+def _account(parts: SplitResult, port: int | None) -> dict:
+    """What the URL says, in ibis's words. ibis's own reading decodes it differently."""
+    account = {
+        "host": parts.hostname,
+        "port": port,
+        "user": parts.username and unquote(parts.username),
+        "password": parts.password and unquote(parts.password),
+        "database": unquote(parts.path.lstrip("/")),
+    }
+    return {name: value for name, value in account.items() if value}
 
 
-def _postgres(_url: str, parts):
+def _path(parts: SplitResult) -> str:
+    return os.path.abspath(unquote(parts.netloc + parts.path).removeprefix("/"))
+
+
+def _postgres(parts: SplitResult, port: int | None):
     import ibis
 
-    options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    schema = query.pop("schema", None)
-    own = query.pop("options", None)
-    return ibis.postgres.connect(
-        host=parts.hostname,
-        port=parts.port or 5432,
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        database=unquote(parts.path.lstrip("/")) or None,
-        schema=schema,
-        # Ours come last: the last of two settings of one name counts.
-        options=f"{own} {options}" if own else options,
-        **query,
-    )
-
-
-def _mysql(_url: str, parts):
-    import ibis
-
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    connection = ibis.mysql.connect(
-        host=parts.hostname or "localhost",
-        port=parts.port or 3306,
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else "",
-        database=unquote(parts.path.lstrip("/")) or None,
-        **query,
-    )
-    with connection.begin() as cursor:
-        cursor.execute("SET SESSION TRANSACTION READ ONLY")
+    query = dict(parse_qsl(parts.query))
+    ours = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+    # Of two settings of one name the last counts.
+    query["options"] = f"{query['options']} {ours}" if "options" in query else ours
+    query.setdefault("connect_timeout", str(CONNECT_TIMEOUT_SECONDS))
+    query.setdefault("application_name", "cataloger")
+    connection = ibis.postgres.connect(**_account(parts, port), **query)
+    connection._get_schema_using_query = types.MethodType(_postgres_schema, connection)
     return connection
 
 
-def _sqlite(_url: str, parts):
+def _postgres_schema(connection, query: str):
+    """Learn the columns of a query without the temporary view that ibis makes: that is a write."""
+    import ibis.expr.schema as schemas
+    import sqlglot
+
+    inner = sqlglot.parse_one(query, read=connection.dialect).subquery("q")
+    none = sqlglot.select("*").from_(inner).limit(0).sql(connection.dialect)
+    with connection.con.cursor() as cursor, connection.con.transaction():
+        cursor.execute(none)
+        columns = [
+            (column.name, cursor.pgresult.ftype(index), cursor.pgresult.fmod(index))
+            for index, column in enumerate(cursor.description)
+        ]
+        if not columns:
+            return schemas.Schema({})
+        names = ", ".join(["pg_catalog.format_type(%s::oid, %s)"] * len(columns))
+        cursor.execute(f"SELECT {names}", [n for _, oid, mod in columns for n in (oid, mod)])  # noqa: S608
+        kinds = cursor.fetchone()
+    from_string = connection.compiler.type_mapper.from_string
+    return schemas.Schema(
+        {
+            name: from_string(kind, nullable=True)
+            for (name, _, _), kind in zip(columns, kinds, strict=True)
+        }
+    )
+
+
+def _mysql(parts: SplitResult, port: int | None):
+    import ibis
+
+    with warnings.catch_warnings():
+        # Servers without time zone tables don't know "UTC"; the offset is set below.
+        warnings.filterwarnings("ignore", "Unable to set session timezone")
+        connection = ibis.mysql.connect(
+            **_account(parts, port),
+            **dict(parse_qsl(parts.query)),
+            charset="utf8mb4",
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            init_command="SET SESSION TRANSACTION READ ONLY",
+        )
+    with connection.con.cursor() as cursor:
+        cursor.execute("SET SESSION time_zone = '+00:00'")
+        if "MariaDB" in connection.con.get_server_info():
+            cursor.execute(f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT_MS / 1000}")
+        else:
+            cursor.execute(f"SET SESSION max_execution_time = {STATEMENT_TIMEOUT_MS}")
+    return connection
+
+
+def _sqlite(parts: SplitResult, _port: int | None):
     import sqlite3
-    from urllib.parse import quote
 
     import ibis
 
-    path = os.path.abspath(_path(parts))
-    raw = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
-    raw.execute("PRAGMA query_only = 1")
+    # Not query_only: ibis needs temporary views, and "ro" keeps the file from every write.
+    raw = sqlite3.connect(f"file:{quote(_path(parts))}?mode=ro", uri=True)
     return ibis.sqlite.from_connection(raw)
 
 
-def _duckdb(_url: str, parts):
+def _duckdb(parts: SplitResult, _port: int | None):
     import ibis
 
-    return ibis.duckdb.connect(
-        os.path.abspath(_path(parts)),
-        read_only=True,
-        enable_external_access=False,
-        autoinstall_known_extensions=False,
-        lock_configuration=True,
-    )
+    # Not lock_configuration: ibis sets the time zone after it has connected. External access
+    # can't be turned on again while a database is open.
+    return ibis.duckdb.connect(_path(parts), read_only=True, enable_external_access=False)
 
 
 _OPENERS = {
