@@ -99,11 +99,19 @@ def main(arguments: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         missing = preload(options["preload"])
+    try:
+        _serve(control, options, missing)
+    except BrokenPipeError:
+        pass  # the daemon has ended
+    return 0
+
+
+def _serve(control: socket.socket, options: dict, missing: list[str]) -> None:
     control.send(json.dumps({"type": "loaded", "missing": missing}).encode())
     while True:
         received = _receive(control)
         if received is None:
-            return 0
+            return
         message, descriptors = received
         if message["type"] == "sweep":
             failed = []
