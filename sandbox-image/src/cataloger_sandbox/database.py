@@ -56,7 +56,15 @@ def _account(parts: SplitResult, port: int | None) -> dict:
 
 
 def _path(parts: SplitResult) -> str:
-    return os.path.abspath(unquote(parts.netloc + parts.path).removeprefix("/"))
+    """Three slashes before a relative path, four before an absolute one.
+
+    Many write three before an absolute one: it is found too, if no relative one is there.
+    """
+    path = unquote(parts.netloc + parts.path)
+    relative = path.removeprefix("/")
+    return os.path.abspath(
+        path if os.path.exists(path) and not os.path.exists(relative) else relative
+    )
 
 
 def _postgres(parts: SplitResult, port: int | None):
@@ -89,7 +97,7 @@ def _postgres_schema(connection, query: str):
         if not columns:
             return schemas.Schema({})
         names = ", ".join(["pg_catalog.format_type(%s::oid, %s)"] * len(columns))
-        cursor.execute(f"SELECT {names}", [n for _, oid, mod in columns for n in (oid, mod)])  # noqa: S608
+        cursor.execute(f"SELECT {names}", [n for _, oid, mod in columns for n in (oid, mod)])
         kinds = cursor.fetchone()
     from_string = connection.compiler.type_mapper.from_string
     return schemas.Schema(
