@@ -11,12 +11,12 @@ from collections.abc import Callable
 from enum import Enum
 
 from cataloger_sandbox import linux
+from cataloger_sandbox.background import Background, make_pipe, read_present, read_some
 from cataloger_sandbox.capture import Capture
 from cataloger_sandbox.events import Events
 from cataloger_sandbox.frames import FrameError, Reader, decode, encode, frame
 from cataloger_sandbox.nursery import Nursery
 from cataloger_sandbox.options import Options
-from cataloger_sandbox.background import Background, make_pipe, read_present, read_some
 from cataloger_sandbox.watch import Watch
 
 # Importing the data packages from a cold disk takes a while; a fork does not.
