@@ -1,7 +1,6 @@
 """What a controller's message may hold; a ValueError says what it may not."""
 
 import base64
-import binascii
 
 from cataloger_sandbox import frames
 
@@ -59,6 +58,10 @@ def relative(path: str) -> list[str]:
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise ValueError("path must be relative, without empty parts, '.' and '..'")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError("path must be Unicode, without lone surrogates") from None
     return parts
 
 
@@ -76,8 +79,9 @@ def put_file(message: dict) -> tuple[list[str], bytes, bool]:
     append = message.get("append", False)
     if not isinstance(append, bool):
         raise ValueError("append must be true or false")
+    encoded = text(message, "data", frames.MAX_FRAME)
     try:
-        data = base64.b64decode(text(message, "data", frames.MAX_FRAME), validate=True)
-    except binascii.Error as error:
+        data = base64.b64decode(encoded, validate=True)
+    except ValueError as error:
         raise ValueError(f"data: {error}") from None
     return path, data, append
