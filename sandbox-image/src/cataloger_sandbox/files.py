@@ -1,10 +1,15 @@
 """Writes files where hostile code may have put links and pipes."""
 
+import errno
 import os
+import stat
 
 
 def write_below(directory: str, path: list[str], data: bytes, *, append: bool) -> int:
-    """Write a file below a directory, following nothing; its size then."""
+    """Write a file below a directory, following nothing; its size then.
+
+    What fails leaves the file as it was.
+    """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     here = os.open(directory, flags | os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -24,6 +29,9 @@ def write_below(directory: str, path: list[str], data: bytes, *, append: bool) -
             new = f".{os.urandom(8).hex()}"
             target = os.open(new, flags | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=here)
         try:
+            before = os.fstat(target)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
             view = memoryview(data)
             while view:
                 view = view[os.write(target, view) :]
@@ -33,6 +41,8 @@ def write_below(directory: str, path: list[str], data: bytes, *, append: bool) -
         except OSError:
             if not append:
                 os.unlink(new, dir_fd=here)
+            elif stat.S_ISREG(before.st_mode):
+                os.ftruncate(target, before.st_size)
             raise
         finally:
             os.close(target)
