@@ -12,6 +12,9 @@ def empty(directory: str, only_uid: int | None = None) -> list[str]:
     they are emptied, so neither a path's length nor a depth nor open files grow with the tree.
     """
     try:
+        info = os.stat(directory, follow_symlinks=False)
+        if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
+            os.chmod(directory, stat.S_IMODE(info.st_mode) | stat.S_IRWXU)
         top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
