@@ -65,7 +65,8 @@ pub struct Timing {
     /// The longest.
     pub backoff_limit: Duration,
     /// How long after its timeout and its grace an `execute` may take to be answered; also how long any
-    /// other call may take. Only time with a connection counts.
+    /// other call may take. Only time with a connection counts. The daemon answers in time by itself, but
+    /// may have to start a session first, and three times in vain: so this is minutes.
     pub slack: Duration,
     /// How long the daemon may take to end everything.
     pub close: Duration,
@@ -78,7 +79,7 @@ impl Default for Timing {
             outage: Duration::from_mins(1),
             backoff: Duration::from_millis(20),
             backoff_limit: Duration::from_secs(2),
-            slack: Duration::from_mins(1),
+            slack: Duration::from_mins(7),
             close: Duration::from_secs(10),
         }
     }

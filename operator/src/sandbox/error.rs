@@ -101,6 +101,12 @@ pub enum SandboxError {
         /// What failed and what to do about it.
         message: String,
     },
+    /// The sandbox has ended, but not all that belonged to it.
+    #[error("the sandbox was closed, but something of it stays: {message}")]
+    Leftovers {
+        /// What stays.
+        message: String,
+    },
     /// This sandbox was closed.
     #[error("the sandbox was closed")]
     Closed,
@@ -122,6 +128,7 @@ impl SandboxError {
             | Self::Invalid { .. }
             | Self::Protocol { .. }
             | Self::Setup { .. }
+            | Self::Leftovers { .. }
             | Self::Closed => Class::Stop,
         }
     }

@@ -4,9 +4,12 @@
 //! another process: a call runs at most once, and every asking gets the same answer. This module must not
 //! know why code is run, nor what a journal or a model is.
 
+mod account;
 pub mod client;
 mod error;
 pub mod link;
+pub mod local;
+pub mod process;
 pub mod protocol;
 
 use std::collections::BTreeMap;
