@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -106,6 +107,8 @@ pub struct Interpreter {
 pub struct LocalOptions {
     /// With which Python.
     pub interpreter: Interpreter,
+    /// Who drives it. It lives no longer than this process, so that nobody else needs to know.
+    pub identity: Identity,
     /// The first session's environment.
     pub env: Variables,
     /// What a session may use.
@@ -121,6 +124,11 @@ impl LocalOptions {
     pub fn new(interpreter: Interpreter, env: Variables) -> Self {
         Self {
             interpreter,
+            identity: Identity {
+                secret: InstallationSecret::random(),
+                run: HexId::random().to_string(),
+                epoch: 1,
+            },
             env,
             limits: LocalLimits::default(),
             preload: None,
@@ -135,6 +143,7 @@ impl LocalOptions {
 #[derive(Debug)]
 pub struct LocalSandbox {
     client: Client,
+    dial: LocalDial,
     daemon: Mutex<Option<Daemon>>,
     directory: PathBuf,
     pid: u32,
@@ -145,6 +154,7 @@ impl LocalSandbox {
     pub async fn start(options: LocalOptions) -> Result<Self, SandboxError> {
         let LocalOptions {
             interpreter,
+            identity,
             env,
             limits,
             preload,
@@ -153,19 +163,16 @@ impl LocalSandbox {
         let socket = format!("cataloger-{}", HexId::random());
         let (mut daemon, launcher, pid) = Daemon::start(interpreter, &socket, &limits, preload.as_deref())?;
         let directory = launcher.work.clone();
-        let identity = Identity {
-            secret: InstallationSecret::random(),
-            run: socket.clone(),
-            epoch: 1,
-        };
         let connected = async {
             daemon.is_listening().await?;
             let dial = LocalDial::new(launcher, socket, &daemon);
-            Client::connect(dial, identity, Attach::New { env }, timing).await
+            let client = Client::connect(dial.clone(), identity, Attach::New { env }, timing).await?;
+            Ok((dial, client))
         };
         match connected.await {
-            Ok(client) => Ok(Self {
+            Ok((dial, client)) => Ok(Self {
                 client,
+                dial,
                 daemon: Mutex::new(Some(daemon)),
                 directory,
                 pid,
@@ -181,6 +188,11 @@ impl LocalSandbox {
     /// The session's directory, where [`Sandbox::put_file`] puts files.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Streams to the daemon, for another client of it.
+    pub fn dial(&self) -> LocalDial {
+        self.dial.clone()
     }
 
     /// The daemon's process.
@@ -629,9 +641,9 @@ fn listen(stderr: Option<ChildStderr>, told: &Told, heard: &watch::Sender<bool>)
 }
 
 /// The thin client, for as long as there is a daemon.
-#[derive(Debug)]
-struct LocalDial {
-    process: ProcessDial,
+#[derive(Debug, Clone)]
+pub struct LocalDial {
+    process: Arc<ProcessDial>,
     exit: watch::Receiver<Option<ExitStatus>>,
     told: Told,
 }
@@ -646,7 +658,7 @@ impl LocalDial {
             command
         });
         Self {
-            process,
+            process: Arc::new(process),
             exit: daemon.exit.clone(),
             told: daemon.told.clone(),
         }
