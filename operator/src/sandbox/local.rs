@@ -547,8 +547,10 @@ impl Daemon {
                 message: format!("the sandbox's daemon {how}: {told}"),
             }
         };
-        match timeout(START, self.listening.wait_for(|listening| *listening)).await {
-            Ok(Ok(_)) => Ok(()),
+        let listens = timeout(START, self.listening.wait_for(|listening| *listening)).await;
+        // What it gives is a lock, that must not be held while we wait further.
+        match listens.map(|heard| heard.map(drop)) {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => {
                 let status = timeout(Duration::from_secs(2), self.exit.wait_for(Option::is_some)).await;
                 let status = status.ok().and_then(Result::ok).and_then(|status| *status);
