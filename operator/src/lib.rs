@@ -4,3 +4,4 @@
 //! The library holds the rooms; `main.rs` only wires them together.
 
 pub mod sandbox;
+pub mod session;

@@ -6,6 +6,7 @@
 
 mod account;
 pub mod client;
+pub mod environment;
 mod error;
 pub mod link;
 pub mod local;
