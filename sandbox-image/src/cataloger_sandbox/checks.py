@@ -27,6 +27,13 @@ def text(message: dict, name: str, most: int) -> str:
     return value
 
 
+def nonce(message: dict, name: str) -> str:
+    value = text(message, name, 32)
+    if len(value) != 32 or not set(value) <= set("0123456789abcdefABCDEF"):
+        raise ValueError(f"{name} must be 32 hex digits")
+    return value
+
+
 def key(claim: object) -> bytes:
     try:
         key = bytes.fromhex(text(claim, "key", 64)) if isinstance(claim, dict) else b""

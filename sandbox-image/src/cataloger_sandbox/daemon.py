@@ -91,23 +91,21 @@ class Daemon:
         for number, sender in self._signals.read():
             if number == signal.SIGCHLD:
                 self._reap()
-            elif self._is_honoured(sender):
+            elif self._is_outside(sender):  # code may signal us, but not stop us
                 self._stop()
 
-    def _is_honoured(self, sender: int) -> bool:
-        """Only from outside of the session: code there may signal us, but not stop us."""
-        if sender == 0:
-            return True
-        known = linux.parents()
-        return sender in known and not self._is_below_us(sender, known)
-
     @staticmethod
-    def _is_below_us(pid: int, known: dict[int, int]) -> bool:
-        while pid in known and pid > 1:
+    def _is_outside(pid: int) -> bool:
+        """Whether a process surely is none of the session's.
+
+        Who has ended, or has an ancestor that ended meanwhile, may have been the session's.
+        """
+        known = linux.parents()
+        while pid != 0:  # 0: from outside of our PID namespace
+            if pid == os.getpid() or pid not in known:
+                return False
             pid = known[pid]
-            if pid == os.getpid():
-                return True
-        return False
+        return True
 
     def _reap(self) -> None:
         while True:
@@ -149,7 +147,7 @@ class Daemon:
         except OSError:
             return
         pid, uid = linux.peer(stream)
-        if uid not in (0, os.getuid()) or self._is_below_us(pid, linux.parents()):
+        if uid not in (0, os.getuid()) or not self._is_outside(pid):
             stream.close()
             return
         stream.setblocking(False)
@@ -256,7 +254,7 @@ class Daemon:
                 else:
                     body = connection.incoming.open(payload)
                     self._heed(connection, decode(body))
-        except FrameError as error:
+        except (FrameError, RecursionError) as error:  # nested as deep as can just be read
             if connection.proven:
                 self._complain(connection, "frame", str(error))
                 self._close(connection)
@@ -270,7 +268,7 @@ class Daemon:
             if hello["type"] != "hello":
                 raise ValueError(f"a connection begins with hello, not {hello['type']}")
             protocol, epoch = checks.integer(hello, "protocol"), checks.integer(hello, "epoch")
-            nonce, proof = checks.text(hello, "nonce", 128), checks.text(hello, "proof", 128)
+            nonce, proof = checks.nonce(hello, "nonce"), checks.text(hello, "proof", 128)
             claim = hello.get("claim")
             offered = checks.key(claim) if claim is not None else None
             env = checks.environment(claim) if claim is not None else {}

@@ -26,6 +26,7 @@ _QUICK_END_SECONDS = 1.0
 _CLEAR_SECONDS = 30.0
 _CLEAR_PAUSE = 0.003
 _CHANNEL_GRACE = 0.2
+_MAX_TOLD = 64 * 1024  # bytes of a session's message: an error's text is the longest
 _TERM_SECONDS = 2.0
 _WATCH_RUNNING = (0.02, 0.2)  # seconds between looks at memory, at the process table
 _WATCH_IDLE = (0.25, 1.0)
@@ -293,7 +294,7 @@ class Keeper:
         read, write = make_pipe()
         self._channel = ours
         self._channel_closed = 0.0
-        self._reader = Reader()
+        self._reader = Reader(_MAX_TOLD)
         self._background.adopt(read)
         self._enter(Phase.FORKING)
         self._nursery.fork([theirs.fileno(), write])
@@ -447,7 +448,12 @@ class Keeper:
             return
         if not isinstance(error, dict):
             error = {}
-        shown = {key: str(error.get(key, ""))[:1000] for key in ("name", "message")}
+        shown = dict.fromkeys(("name", "message"), "")
+        shown |= {
+            key: value[:1000]
+            for key, value in error.items()
+            if key in shown and isinstance(value, str)
+        }
         self._finish_run("error", ok=False, error=shown)
 
     def _finish_run(

@@ -74,18 +74,22 @@ def peer(connection: socket.socket) -> tuple[int, int]:
 
 
 def parents() -> dict[int, int]:
-    """Every process that can be seen, with its parent. Zombies are left out."""
+    """Every process that can be seen, with its parent. Zombies are left out.
+
+    A process whose first thread has ended looks like a zombie, and lives: it has others.
+    """
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
                     # The command's name may hold anything, also ") Z 1 ".
-                    state, parent = file.read(1024).rpartition(b")")[2].split(None, 2)[:2]
-            except (OSError, ValueError):
+                    fields = file.read(1024).rpartition(b")")[2].split()
+                state, parent, threads = fields[0], int(fields[1]), int(fields[17])
+            except (OSError, ValueError, IndexError):
                 continue
-            if state not in (b"Z", b"X"):
-                found[int(name)] = int(parent)
+            if state not in (b"Z", b"X") or threads > 1:
+                found[int(name)] = parent
     return found
 
 
