@@ -264,7 +264,7 @@ class Keeper:
             self._forked(message["pid"])
 
     def _nursery_ended(self) -> None:
-        was_loading = self.phase is Phase.LOADING
+        was_loading = self.phase is Phase.LOADING and not self._nursery.killed
         self._nursery.ended()
         if self.phase not in (Phase.LOADING, Phase.SWEEPING, Phase.FORKING):
             return  # the next start makes another

@@ -33,6 +33,7 @@ class Nursery:
         self._limits: object = None
         self.pid: int | None = None
         self.ready = False
+        self.killed = False
 
     def start(self) -> None:
         """Start the preloader; it says ``loaded`` when its packages are imported."""
@@ -51,7 +52,7 @@ class Nursery:
         )
         theirs.close()
         self._socket = ours
-        self.ready = False
+        self.ready = self.killed = False
         self._events.on_readable(ours, self._hear)
 
     def _environment(self) -> dict[str, str]:
@@ -118,6 +119,7 @@ class Nursery:
             return (
                 os.getpriority(os.PRIO_PROCESS, self.pid),
                 os.sched_getaffinity(self.pid),
+                os.sched_getscheduler(self.pid),
                 [resource.prlimit(self.pid, getattr(resource, kind)) for kind in kinds],
             )
         except OSError:
@@ -131,6 +133,7 @@ class Nursery:
     def kill(self) -> None:
         """End it; ``ended`` follows when it was reaped."""
         self.ready = False
+        self.killed = True
         if self.pid is not None:
             linux.signal_process(self.pid, signal.SIGKILL)
 
