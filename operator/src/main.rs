@@ -1,5 +1,7 @@
 //! The `cataloger` binary: subcommands and wiring, nothing else.
 
+use std::io::IsTerminal as _;
+
 use cataloger::session::{self, SessionArguments};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -24,6 +26,7 @@ async fn main() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .init();
     let code = match arguments.command {
         Command::Session(arguments) => session::run(arguments).await,

@@ -48,6 +48,12 @@ impl Account {
         Ok(Some(Self(uid)))
     }
 
+    /// The account of a uid, if that can be one.
+    pub(super) fn of(uid: u32) -> Option<Self> {
+        let fits = HIGH.contains(&uid) || LOW.contains(&uid) && !known_users().any(|known| known == uid);
+        fits.then_some(Self(uid))
+    }
+
     pub(super) fn uid(self) -> u32 {
         self.0
     }
@@ -70,6 +76,16 @@ fn is_mapped(map: &str, range: &std::ops::Range<u32>) -> bool {
             _ => false,
         }
     })
+}
+
+/// Users that somebody has made on this machine.
+fn known_users() -> impl Iterator<Item = u32> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uids: Vec<u32> = users
+        .lines()
+        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
+        .collect();
+    uids.into_iter()
 }
 
 struct Process {

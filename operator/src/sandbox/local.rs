@@ -8,14 +8,14 @@
 //!
 //! The daemon's stdin is its lifeline: when this process ends, however it ends, the daemon ends its session.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Read as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -59,6 +59,13 @@ if shared:
     linux.remove_ipc()
 print('\\n'.join(failed[:5]), end='')
 ";
+
+/// What the names of sandboxes' directories begin with, and the file in there that is locked.
+const PREFIX: &str = "cataloger-sandbox-";
+const LOCK: &str = ".lock";
+
+/// A directory as young as this may be one that is just being made.
+const YOUNG: Duration = Duration::from_mins(1);
 
 /// Where anybody may write.
 const SHARED: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -306,53 +313,6 @@ impl Launcher {
             .into_iter()
             .filter(|path| self.account.is_some() && Path::new(path).is_dir())
     }
-}
-
-/// The directories of a sandbox.
-#[derive(Debug)]
-struct Place {
-    top: TempDir,
-    launcher: Launcher,
-}
-
-impl Place {
-    fn make(interpreter: Interpreter) -> Result<Self, String> {
-        let account = Account::unused()?;
-        let parent = parent(account.is_some());
-        let top = tempfile::Builder::new()
-            .prefix("cataloger-sandbox-")
-            .tempdir_in(&parent)
-            .map_err(|error| format!("no directory could be made in {}: {error}", parent.display()))?;
-        let (work, tmp) = (top.path().join("work"), top.path().join("tmp"));
-        let make = || -> std::io::Result<()> {
-            if account.is_some() {
-                // Passed through by the account, and nothing else: it can't replace what is in there.
-                fs::set_permissions(top.path(), Permissions::from_mode(0o711))?;
-            }
-            for path in [&work, &tmp] {
-                fs::DirBuilder::new().mode(0o700).create(path)?;
-                if let Some(account) = account {
-                    chown(path, Some(account.uid()), Some(account.uid()))?;
-                }
-            }
-            Ok(())
-        };
-        make().map_err(|error| {
-            format!(
-                "no directories could be made in {}: {error}",
-                top.path().display()
-            )
-        })?;
-        Ok(Self {
-            top,
-            launcher: Launcher {
-                interpreter,
-                account,
-                work,
-                tmp,
-            },
-        })
-    }
 
     /// Removes what the session has written, wherever it could.
     fn sweep(&self) -> Result<(), String> {
@@ -361,14 +321,14 @@ impl Place {
             work,
             tmp,
             ..
-        } = &self.launcher;
-        let mut command = self.launcher.command();
+        } = self;
+        let mut command = self.command();
         command
             .args(["-c", SWEEPER])
             .arg(&interpreter.package)
             .arg("2")
             .args([work, tmp])
-            .args(self.launcher.shared());
+            .args(self.shared());
         command
             .current_dir("/")
             .stdin(Stdio::null())
@@ -398,6 +358,95 @@ impl Place {
         } else {
             Err(format!("files could not be removed: {}", said.trim()))
         }
+    }
+}
+
+/// The directories of a sandbox.
+#[derive(Debug)]
+struct Place {
+    /// Held for as long as the directories are in use: whoever can take it may remove them.
+    _lock: File,
+    top: TempDir,
+    launcher: Launcher,
+}
+
+impl Place {
+    fn make(interpreter: Interpreter) -> Result<Self, String> {
+        let account = Account::unused()?;
+        let parent = parent(account.is_some());
+        remove_abandoned(&parent, &interpreter);
+        let top = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(&parent)
+            .map_err(|error| format!("no directory could be made in {}: {error}", parent.display()))?;
+        let (work, tmp) = (top.path().join("work"), top.path().join("tmp"));
+        let make = || -> std::io::Result<File> {
+            if account.is_some() {
+                // Passed through by the account, and nothing else: it can't replace what is in there.
+                fs::set_permissions(top.path(), Permissions::from_mode(0o711))?;
+            }
+            for path in [&work, &tmp] {
+                fs::DirBuilder::new().mode(0o700).create(path)?;
+                if let Some(account) = account {
+                    chown(path, Some(account.uid()), Some(account.uid()))?;
+                }
+            }
+            let lock = File::create(top.path().join(LOCK))?;
+            lock.try_lock()?;
+            Ok(lock)
+        };
+        let lock = make().map_err(|error| {
+            format!(
+                "no directories could be made in {}: {error}",
+                top.path().display()
+            )
+        })?;
+        Ok(Self {
+            _lock: lock,
+            top,
+            launcher: Launcher {
+                interpreter,
+                account,
+                work,
+                tmp,
+            },
+        })
+    }
+}
+
+/// Removes directories of sandboxes whose `cataloger` was killed. Their processes have ended by themselves.
+fn remove_abandoned(parent: &Path, interpreter: &Interpreter) {
+    let own = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let top = entry.path();
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && fs::symlink_metadata(&top).is_ok_and(|found| found.is_dir() && found.uid() == own)
+            && fs::metadata(top.join(LOCK))
+                .and_then(|found| found.modified())
+                .is_ok_and(|made| {
+                    SystemTime::now()
+                        .duration_since(made)
+                        .is_ok_and(|age| age > YOUNG)
+                });
+        let Some(lock) = is_ours.then(|| File::open(top.join(LOCK)).ok()).flatten() else {
+            continue;
+        };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let (work, tmp) = (top.join("work"), top.join("tmp"));
+        let owner = fs::symlink_metadata(&work).map(|found| found.uid());
+        let account = owner.ok().filter(|uid| *uid != own).and_then(Account::of);
+        let launcher = Launcher {
+            interpreter: interpreter.clone(),
+            account,
+            work,
+            tmp,
+        };
+        let removed = launcher
+            .sweep()
+            .and_then(|()| fs::remove_dir_all(&top).map_err(|error| error.to_string()));
+        debug!(path = %top.display(), ?removed, "directories of a sandbox that was not closed");
     }
 }
 
@@ -608,7 +657,7 @@ impl Rest {
             .launcher
             .account
             .map_or(0, |account| Prey::Of(account).hunt(END));
-        let swept = place.sweep();
+        let swept = place.launcher.sweep();
         let path = place.top.path().to_owned();
         let removed = place
             .top
