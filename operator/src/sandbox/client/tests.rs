@@ -2,7 +2,7 @@
 //!
 //! Time is paused: whatever waits, waits for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -12,13 +12,14 @@ use bytes::BytesMut;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use super::*;
 use crate::sandbox::protocol::frames::Frames;
 use crate::sandbox::protocol::messages::{Parsed, parse};
 use crate::sandbox::protocol::seal::{Binding, InstallationSecret, Key, Nonce, Opener, Sealer};
-use crate::sandbox::{Class, State, Status};
+use crate::sandbox::{Class, Loss, State, Status};
 
 /// What the next connection is like.
 #[derive(Debug, Clone, Default)]
