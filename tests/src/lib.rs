@@ -1,3 +1,7 @@
 //! What the workspace's tests stand on. Nothing here ships.
 
-pub mod support;
+pub mod container;
+pub mod cutting;
+pub mod databases;
+pub mod measure;
+pub mod place;

@@ -1,0 +1,228 @@
+//! The real sandbox image in a real container: what a Pod is to the daemon, without a cluster.
+//!
+//! `runc` runs the image's root file system as the kubelet would under the restricted profile: read-only
+//! root, no capabilities, uid 1000, a PID namespace, a memory cgroup. The stream is an exec of the thin
+//! client. Nothing here knows what is run in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use cataloger::sandbox::process::ProcessDial;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+const PYTHON: &str = "/opt/venv/bin/python";
+const SOURCE: &str = "/opt/cataloger";
+const START: Duration = Duration::from_secs(60);
+
+/// How a container differs from the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Arguments for the daemon.
+    pub arguments: Vec<String>,
+    /// The memory cgroup's limit.
+    pub memory: Option<u64>,
+    /// Whether it shares the machine's network, to reach databases on its loopback.
+    pub network: bool,
+    /// Directories of the machine that it sees, read-only.
+    pub mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A running container; dropping it leaves it to [`Container::remove`], or kills its first process.
+#[derive(Debug)]
+pub struct Container {
+    id: String,
+    state: PathBuf,
+    process: Child,
+    _bundle: TempDir,
+}
+
+/// The directory with the sandbox image's root file system, built at the first call.
+pub async fn root_filesystem() -> &'static Path {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT
+        .get_or_init(|| async {
+            if let Ok(given) = std::env::var("CATALOGER_TEST_ROOTFS") {
+                return PathBuf::from(given);
+            }
+            PathBuf::from(last_line("sandbox-image/build", &["--rootfs"]).await)
+        })
+        .await
+}
+
+/// Runs a script of this repository; the last line that it prints.
+pub async fn last_line(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(repository().join(script))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
+    assert!(output.status.success(), "{script} failed");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    text.lines().last().expect("it prints a line").to_owned()
+}
+
+/// The top of this repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are one below the top")
+}
+
+impl Container {
+    /// Starts one, and waits until its daemon listens.
+    pub async fn start(settings: &Settings) -> io::Result<Self> {
+        let root = root_filesystem().await;
+        let bundle = tempfile::tempdir()?;
+        let id = format!(
+            "cataloger-test-{}-{:08x}",
+            std::process::id(),
+            rand::random::<u32>()
+        );
+        std::fs::write(
+            bundle.path().join("config.json"),
+            serde_json::to_vec(&configuration(root, &id, settings))?,
+        )?;
+        let state = std::env::temp_dir().join("cataloger-test-containers");
+        let mut process = Command::new("runc")
+            .arg("--root")
+            .arg(&state)
+            .args(["run", "--bundle"])
+            .arg(bundle.path())
+            .arg(&id)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stderr = process.stderr.take().expect("it is piped");
+        let mut lines = BufReader::new(stderr).lines();
+        let mut said = String::new();
+        loop {
+            let line = timeout(START, lines.next_line())
+                .await
+                .map_err(|_| io::Error::other(format!("the container is not ready in time: {said}")))??;
+            match line {
+                Some(line) if line == "cataloger_sandbox: listening" => break,
+                Some(line) => said = format!("{said}\n{line}"),
+                None => return Err(io::Error::other(format!("the container ended: {said}"))),
+            }
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self {
+            id,
+            state,
+            process,
+            _bundle: bundle,
+        })
+    }
+
+    fn runc(&self) -> Command {
+        let mut command = Command::new("runc");
+        command.arg("--root").arg(&self.state).stdin(Stdio::null());
+        command
+    }
+
+    /// Streams to its daemon, as exec makes them.
+    pub fn dial(&self) -> ProcessDial {
+        let (state, id) = (self.state.clone(), self.id.clone());
+        ProcessDial::new(move || {
+            let mut command = std::process::Command::new("runc");
+            command
+                .arg("--root")
+                .arg(&state)
+                .args(["exec", "--user", "1000:1000", &id])
+                .args([PYTHON, "-I", "-S", SOURCE, "connect"]);
+            command
+        })
+    }
+
+    /// Ends all that is in it with a signal to its first process, from outside.
+    pub async fn signal(&self, name: &str) -> io::Result<()> {
+        self.runc().args(["kill", &self.id, name]).status().await?;
+        Ok(())
+    }
+
+    /// Waits until its first process has ended; how.
+    pub async fn wait(&mut self) -> io::Result<Option<i32>> {
+        Ok(timeout(START, self.process.wait()).await??.code())
+    }
+
+    /// Ends it and leaves nothing behind.
+    pub async fn remove(mut self) -> io::Result<()> {
+        self.runc().args(["delete", "--force", &self.id]).status().await?;
+        self.process.wait().await?;
+        Ok(())
+    }
+}
+
+/// An OCI configuration like the one that the kubelet and containerd make for the sandbox's Pod.
+fn configuration(root: &Path, id: &str, settings: &Settings) -> Value {
+    let mut arguments = vec![PYTHON, "-I", "-S", SOURCE, "daemon"];
+    arguments.extend(settings.arguments.iter().map(String::as_str));
+    let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
+    if !settings.network {
+        namespaces.push("network");
+    }
+    let namespaces: Vec<_> = namespaces.into_iter().map(|kind| json!({"type": kind})).collect();
+    let scratch = |path: &str, size: &str| {
+        json!({
+            "destination": path, "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", "mode=1777", "uid=1000", "gid=1000", format!("size={size}")],
+        })
+    };
+    let mut mounts = vec![
+        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+               "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
+        json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+               "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
+        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+               "options": ["nosuid", "noexec", "nodev"]}),
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
+               "options": ["nosuid", "noexec", "nodev", "ro"]}),
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+               "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
+        scratch("/dev/shm", "64m"),
+        scratch("/work", "512m"),
+        scratch("/tmp", "512m"),
+    ];
+    for (from, to) in &settings.mounts {
+        mounts.push(json!({"destination": to, "type": "bind", "source": from, "options": ["rbind", "ro"]}));
+    }
+    let mut resources = json!({"pids": {"limit": 2048}});
+    if let Some(bytes) = settings.memory {
+        resources["memory"] = json!({"limit": bytes, "swap": bytes});
+    }
+    json!({
+        "ociVersion": "1.0.2",
+        "hostname": "sandbox",
+        "root": {"path": root, "readonly": true},
+        "process": {
+            "terminal": false,
+            "user": {"uid": 1000, "gid": 1000},
+            "args": arguments,
+            "env": ["PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"],
+            "cwd": "/work",
+            "capabilities": {"bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": []},
+            "noNewPrivileges": true,
+        },
+        "mounts": mounts,
+        "linux": {
+            "cgroupsPath": format!("/cataloger-test/{id}"),
+            "namespaces": namespaces,
+            "resources": resources,
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                            "/proc/sched_debug", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}

@@ -1,0 +1,340 @@
+//! One suite, two transports: a sandbox as a process of this machine, or in a container of the real image.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cataloger::sandbox::client::{Attach, Client, Connection, Dial, DialError, Identity, Timing};
+use cataloger::sandbox::local::{Interpreter, LocalOptions, LocalSandbox};
+use cataloger::sandbox::{
+    CallId, Cell, Chunk, DaemonStatus, Executed, InstallationSecret, Sandbox, SandboxError, Variables,
+    WasReset,
+};
+
+use tokio::sync::OnceCell;
+
+use crate::container::{self, Container};
+
+/// The run that every sandbox of the tests belongs to.
+pub const RUN: &str = "20261121T120000Z";
+
+/// Where a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A process on this machine.
+    Local,
+    /// The image, in a container.
+    Container,
+}
+
+/// What a test wants of its sandbox.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// With the data packages imported; it takes seconds longer to start.
+    pub packages: bool,
+    /// How much memory the session may use.
+    pub memory: Option<u64>,
+    /// How many processes.
+    pub processes: Option<u32>,
+    /// The environment of its session.
+    pub env: Vec<(String, String)>,
+    /// Reach databases on this machine.
+    pub network: bool,
+    /// Directories of this machine that it may read: where they are, and where it sees them (a container
+    /// only; a process sees them where they are).
+    pub mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+/// The Python of local sandboxes: `CATALOGER_PYTHON`, or the one that `sandbox-image/environment` makes.
+async fn interpreter(packages: bool) -> Interpreter {
+    static MADE: OnceCell<PathBuf> = OnceCell::const_new();
+    let python = match std::env::var_os("CATALOGER_PYTHON") {
+        Some(given) => PathBuf::from(given),
+        None if !packages => PathBuf::from("/usr/bin/python3"),
+        None => MADE
+            .get_or_init(|| async {
+                PathBuf::from(container::last_line("sandbox-image/environment", &[]).await)
+            })
+            .await
+            .clone(),
+    };
+    Interpreter {
+        python,
+        package: container::repository().join("sandbox-image/src"),
+    }
+}
+
+enum Host {
+    Local(LocalSandbox),
+    Container(Option<Container>, Client),
+}
+
+/// A sandbox under test. Calls get their ids from it.
+pub struct Subject {
+    host: Host,
+    place: Place,
+    next: AtomicU64,
+    seen: Mutex<String>,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Subject({:?})", self.place)
+    }
+}
+
+/// The controller that the tests are, in an epoch.
+pub fn identity(epoch: u64) -> Identity {
+    Identity {
+        secret: InstallationSecret::new(*b"an installation secret for tests"),
+        run: RUN.to_owned(),
+        epoch,
+    }
+}
+
+/// A dial of any transport.
+pub struct AnyDial(Box<dyn Dial>);
+
+#[async_trait]
+impl Dial for AnyDial {
+    async fn dial(&self) -> Result<Connection, DialError> {
+        self.0.dial().await
+    }
+}
+
+impl Subject {
+    /// A sandbox without the data packages.
+    pub async fn bare(place: Place) -> Self {
+        Self::start(place, Wish::default()).await
+    }
+
+    /// A sandbox with the data packages.
+    pub async fn full(place: Place) -> Self {
+        Self::start(
+            place,
+            Wish {
+                packages: true,
+                ..Wish::default()
+            },
+        )
+        .await
+    }
+
+    /// A sandbox as wished.
+    pub async fn start(place: Place, wish: Wish) -> Self {
+        let env: Variables = wish.env.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        let host = match place {
+            Place::Local => {
+                let mut options = LocalOptions::new(interpreter(wish.packages).await, env);
+                options.identity = identity(1);
+                if !wish.packages {
+                    options.preload = Some(Vec::new());
+                }
+                if let Some(bytes) = wish.memory {
+                    options.limits.memory = bytes;
+                }
+                if let Some(number) = wish.processes {
+                    options.limits.processes = number;
+                }
+                Host::Local(
+                    LocalSandbox::start(options)
+                        .await
+                        .expect("a local sandbox starts"),
+                )
+            }
+            Place::Container => {
+                let mut settings = container::Settings {
+                    network: wish.network,
+                    mounts: wish.mounts.clone(),
+                    ..container::Settings::default()
+                };
+                let mut argument =
+                    |name: &str, value: String| settings.arguments.extend([name.to_owned(), value]);
+                if !wish.packages {
+                    argument("--preload", String::new());
+                }
+                if let Some(bytes) = wish.memory {
+                    argument("--memory-limit", bytes.to_string());
+                }
+                if let Some(number) = wish.processes {
+                    argument("--process-limit", number.to_string());
+                }
+                let container = Container::start(&settings).await.expect("a container starts");
+                let client = Client::connect(
+                    container.dial(),
+                    identity(1),
+                    Attach::New { env },
+                    Timing::default(),
+                )
+                .await
+                .expect("its daemon answers");
+                Host::Container(Some(container), client)
+            }
+        };
+        Self {
+            host,
+            place,
+            next: AtomicU64::new(0),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The trait object.
+    pub fn sandbox(&self) -> &dyn Sandbox {
+        match &self.host {
+            Host::Local(sandbox) => sandbox,
+            Host::Container(_, client) => client,
+        }
+    }
+
+    /// Its container.
+    pub fn container(&self) -> &Container {
+        match &self.host {
+            Host::Container(Some(container), _) => container,
+            _ => panic!("this subject is no container"),
+        }
+    }
+
+    /// Another stream to its daemon.
+    pub fn dial(&self) -> AnyDial {
+        match &self.host {
+            Host::Local(sandbox) => AnyDial(Box::new(sandbox.dial())),
+            Host::Container(Some(container), _) => AnyDial(Box::new(container.dial())),
+            Host::Container(None, _) => panic!("the container is gone"),
+        }
+    }
+
+    /// Another controller of an epoch, that takes over.
+    pub async fn take_over(&self, epoch: u64) -> Result<Client, SandboxError> {
+        let attach = Attach::Existing {
+            boot: Some(self.sandbox().boot()),
+        };
+        Client::connect(self.dial(), identity(epoch), attach, Timing::default()).await
+    }
+
+    /// The next call's id.
+    pub fn id(&self) -> CallId {
+        CallId(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// What the last call showed while it ran.
+    pub fn seen(&self) -> String {
+        self.seen.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Runs a cell as the next call, and acknowledges its answer.
+    pub async fn cell(&self, cell: Cell) -> Executed {
+        let id = self.id();
+        self.seen.lock().expect("nobody panics with it").clear();
+        let mut show = |chunk: Chunk| {
+            self.seen
+                .lock()
+                .expect("nobody panics with it")
+                .push_str(&chunk.text)
+        };
+        let executed = self
+            .sandbox()
+            .execute(id, &cell, &mut show)
+            .await
+            .unwrap_or_else(|error| panic!("call {id} of {:?}: {error}", cell.code.get(..80)));
+        self.sandbox()
+            .acknowledge(id)
+            .await
+            .expect("it takes an acknowledgement");
+        executed
+    }
+
+    /// Runs code with a short timeout, 20 s, and a short grace.
+    pub async fn run(&self, code: &str) -> Executed {
+        self.cell(Cell {
+            timeout: Duration::from_secs(20),
+            grace: Duration::from_millis(500),
+            ..Cell::new(code)
+        })
+        .await
+    }
+
+    /// Runs code that must end well; its output.
+    pub async fn output(&self, code: &str) -> String {
+        let executed = self.run(code).await;
+        assert!(executed.ok, "{code}: {executed:?}");
+        executed.output
+    }
+
+    /// Ends the session and begins another.
+    pub async fn reset(&self, env: &[(&str, &str)]) -> WasReset {
+        let id = self.id();
+        let env: Variables = env
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        let reset = self.sandbox().reset(id, &env).await.expect("it can be reset");
+        self.sandbox()
+            .acknowledge(id)
+            .await
+            .expect("it takes an acknowledgement");
+        reset
+    }
+
+    /// How the daemon is.
+    pub async fn status(&self) -> DaemonStatus {
+        self.sandbox().status().await.expect("it tells its status")
+    }
+
+    /// What a file of the session's directory holds.
+    pub async fn file(&self, name: &str) -> Vec<u8> {
+        match &self.host {
+            Host::Local(sandbox) => std::fs::read(sandbox.directory().join(name)).expect("it is there"),
+            Host::Container(..) => panic!("files of a container are not read here"),
+        }
+    }
+
+    /// Kills the daemon, as nothing but an accident or hostile code would.
+    pub async fn kill_daemon(&self) {
+        match &self.host {
+            Host::Local(sandbox) => {
+                let pid = i32::try_from(sandbox.pid())
+                    .ok()
+                    .and_then(rustix::process::Pid::from_raw);
+                rustix::process::kill_process(pid.expect("it has one"), rustix::process::Signal::KILL)
+                    .expect("it can be killed");
+            }
+            Host::Container(container, _) => {
+                let container = container.as_ref().expect("it is there");
+                container.signal("KILL").await.expect("it can be killed");
+            }
+        }
+    }
+
+    /// Ends it, however it is, whoever drives it.
+    pub async fn discard(mut self) {
+        match &mut self.host {
+            Host::Local(sandbox) => sandbox.close().await.expect("nothing is left of it"),
+            Host::Container(container, _) => {
+                let container = container.take().expect("it is there");
+                container.remove().await.expect("it can be removed");
+            }
+        }
+    }
+
+    /// Ends it, and looks that nothing is left.
+    pub async fn close(mut self) {
+        self.sandbox().close().await.expect("it can be closed");
+        if let Host::Container(container, _) = &mut self.host {
+            let mut container = container.take().expect("it is closed once");
+            assert_eq!(
+                container.wait().await.expect("it ends"),
+                Some(0),
+                "the daemon's exit code"
+            );
+            container.remove().await.expect("it can be removed");
+        }
+    }
+}

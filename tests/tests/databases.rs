@@ -1,0 +1,137 @@
+//! Each database that a session can open, with the real image: opened, read, and not written to.
+
+use std::time::Duration;
+
+use cataloger::sandbox::Cell;
+use cataloger_tests::databases::{PASSWORD, mariadb, postgres};
+use cataloger_tests::place::{Place, Subject, Wish};
+
+const TABLES: &str =
+    "CREATE TABLE shops (id integer PRIMARY KEY, name varchar(40), opened date, share numeric(6, 3));
+    INSERT INTO shops VALUES (1, 'Nörd', '2024-02-29', 1.5), (2, NULL, '1999-12-31', 2.25);";
+
+/// What every kind of database must answer, over ibis to each of the packages that hold tables.
+const READS: &str = "
+import ibis, pandas, polars, pyarrow
+db = connect_database()
+t = db.table('shops')
+assert db.list_tables() == ['shops'], db.list_tables()
+assert t.count().execute() == 2
+frame = t.order_by('id').execute()
+assert isinstance(frame, pandas.DataFrame) and frame['name'][0] == 'Nörd', frame
+assert t.to_pyarrow().num_rows == 2 and isinstance(t.to_pyarrow(), pyarrow.Table)
+assert t.select('id', 'name').to_polars().shape == (2, 2)
+assert float(t.share.sum().execute()) == 3.75
+assert db.sql('SELECT id, name FROM shops WHERE id = 1').execute()['name'][0] == 'Nörd'
+t.order_by('id')
+";
+
+async fn reads(place: Place, url: &str, writes: &str, mounts: Vec<(std::path::PathBuf, std::path::PathBuf)>) {
+    let subject = Subject::start(
+        place,
+        Wish {
+            packages: true,
+            network: true,
+            env: vec![("DATABASE_URL".into(), url.into())],
+            mounts,
+            ..Wish::default()
+        },
+    )
+    .await;
+    let cell = |code: &str| Cell {
+        timeout: Duration::from_secs(120),
+        ..Cell::new(code)
+    };
+    let read = subject.cell(cell(READS)).await;
+    assert!(read.ok, "{place:?}: {}", read.output);
+    assert!(
+        read.output.contains("Nörd") && read.output.contains("[2 rows]"),
+        "{}",
+        read.output
+    );
+    let written = subject.cell(cell(writes)).await;
+    assert!(!written.ok, "{place:?}: it must not write: {written:?}");
+    let says = written.output.to_lowercase();
+    assert!(
+        says.contains("read-only") || says.contains("readonly") || says.contains("read only"),
+        "{says}"
+    );
+    assert!(
+        subject
+            .output("db.table('shops').count().execute()")
+            .await
+            .contains('2')
+    );
+    let wrong = subject
+        .cell(cell("import os\nfrom urllib.parse import urlsplit\nu = os.environ['DATABASE_URL']\n\
+                    connect_database(u.replace(':' + str(urlsplit(u).port), ':1') if '@' in u else u + '.missing')"))
+        .await;
+    assert!(!wrong.ok && !wrong.output.contains(PASSWORD), "{}", wrong.output);
+    assert!(!wrong.output.contains("s3cr%25t"), "{}", wrong.output);
+    subject.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_is_read() {
+    let server = postgres(TABLES);
+    for place in [Place::Local, Place::Container] {
+        reads(
+            place,
+            &server.url(),
+            "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
+            vec![],
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_is_read() {
+    let server = mariadb(TABLES);
+    // MySQL's driver has no ready-made package: a local environment may lack it, the image never.
+    reads(
+        Place::Container,
+        &server.url(),
+        "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
+        vec![],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::chown(directory.path(), Some(1000), Some(1000)).ok();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("it is ours");
+    for kind in ["sqlite", "duckdb"] {
+        let file = directory.path().join(format!("shop.{kind}"));
+        let maker = Subject::full(Place::Local).await;
+        let made = maker
+            .output(&format!(
+                "import duckdb, sqlite3\nfrom base64 import b64encode\n\
+                 c = {kind}3.connect('x')\nfor s in '''{TABLES}'''.split(';')[:-1]: c.execute(s)\nc.commit(); c.close()\n\
+                 b64encode(open('x', 'rb').read()).decode()[:0]"
+            ).replace("duckdb3", "duckdb"))
+            .await;
+        assert_eq!(made, "''\n");
+        let bytes = maker.file("x").await;
+        maker.close().await;
+        std::fs::write(&file, bytes).expect("it can be written");
+        let url = |path: &std::path::Path| format!("{kind}:///{}", path.display());
+        let write = match kind {
+            "sqlite" => "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
+            _ => "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
+        };
+        reads(Place::Local, &url(&file), write, vec![]).await;
+        let inside = std::path::Path::new("/data");
+        let mounts = vec![(directory.path().to_owned(), inside.to_owned())];
+        reads(
+            Place::Container,
+            &url(&inside.join(format!("shop.{kind}"))),
+            write,
+            mounts,
+        )
+        .await;
+    }
+}

@@ -1,0 +1,224 @@
+//! What code in the session can't do, though it runs under the daemon's uid.
+
+use cataloger::sandbox::{Cell, State, Status};
+use cataloger_tests::place::{Place, Subject, Wish};
+
+use crate::on_every_transport;
+
+on_every_transport!(
+    cant_speak_to_the_daemon,
+    cant_read_or_trace_the_trusted_processes,
+    cant_forge_or_hide_a_result,
+    cant_stop_the_daemon,
+    cant_spoil_the_next_session,
+    sees_the_secret_only_in_its_environment,
+);
+
+const SECRET: &str = "postgresql://u:a-very-secret-word@db/shop";
+
+/// Finds the daemon, the preloader and the thin clients.
+const FIND: &str = "
+import os
+def cmdline(pid):
+    try:
+        return open(f'/proc/{pid}/cmdline').read().split('\\0')
+    except OSError:
+        return []
+trusted = {}
+for name in os.listdir('/proc'):
+    if name.isdigit():
+        words = cmdline(name)
+        for role in ('daemon', 'preloader', 'connect'):
+            if role in words[:6] and int(name) != os.getpid():
+                trusted.setdefault(role, []).append(int(name))
+trusted['daemon'] = [os.getppid()]
+";
+
+async fn subject(place: Place) -> Subject {
+    Subject::start(
+        place,
+        Wish {
+            env: vec![("DATABASE_URL".into(), SECRET.into())],
+            ..Wish::default()
+        },
+    )
+    .await
+}
+
+async fn cant_speak_to_the_daemon(place: Place) {
+    let subject = subject(place).await;
+    subject.output(FIND).await;
+    let heard = subject
+        .output(
+            "import socket, subprocess, sys\n\
+             names = [line.split()[-1] for line in open('/proc/net/unix') if line.split()[-1].startswith('@cataloger')]\n\
+             heard = []\n\
+             def ask(name):\n    \
+             s = socket.socket(socket.AF_UNIX); s.settimeout(10)\n    \
+             try:\n        s.connect('\\0' + name[1:]); heard.append(s.recv(1000))\n    \
+             except OSError as e:\n        heard.append(type(e).__name__)\n\
+             for name in names: ask(name)\n\
+             # From a grandchild that its parents left behind, too.\n\
+             script = '''import os, socket, sys, time\n\
+             if os.fork() == 0:\n    \
+             while os.getppid() != int(sys.argv[2]): time.sleep(0.01)\n    \
+             s = socket.socket(socket.AF_UNIX); s.settimeout(10)\n    \
+             try:\n        s.connect(chr(0) + sys.argv[1]); data = s.recv(1000)\n    \
+             except OSError as e: data = type(e).__name__.encode()\n    \
+             open('orphan', 'wb').write(data); os.rename('orphan', 'orphan-' + sys.argv[3])\n'''\n\
+             for n, name in enumerate(names):\n    \
+             subprocess.run([sys.executable, '-c', script, name[1:], str(trusted['daemon'][0]), str(n)])\n    \
+             while not os.path.exists(f'orphan-{n}'): pass\n    \
+             heard.append(open(f'orphan-{n}', 'rb').read())\n\
+             len(names) > 0, [h for h in heard if h not in (b'', 'ConnectionResetError', b'ConnectionResetError')]",
+        )
+        .await;
+    assert_eq!(heard, "(True, [])\n");
+    subject.close().await;
+}
+
+async fn cant_read_or_trace_the_trusted_processes(place: Place) {
+    let subject = subject(place).await;
+    subject.output(FIND).await;
+    let opened = subject
+        .output(
+            "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nopened = []\n\
+             for role, pids in trusted.items():\n    for pid in pids:\n        \
+             for name in ('mem', 'environ', 'maps', 'smaps', 'auxv', 'stack', 'syscall', 'io', 'pagemap'):\n            \
+             try:\n                with open(f'/proc/{pid}/{name}', 'rb') as f: f.read(1)\n                opened.append((role, name))\n            \
+             except OSError: pass\n        \
+             for name in ('fd', 'map_files', 'task/%d/fd' % pid):\n            \
+             try: os.listdir(f'/proc/{pid}/{name}'); opened.append((role, name))\n            \
+             except OSError: pass\n        \
+             for name in ('exe', 'cwd', 'root'):\n            \
+             try: os.readlink(f'/proc/{pid}/{name}'); opened.append((role, name))\n            \
+             except OSError: pass\n        \
+             for request in (16, 0x4206):\n            \
+             if libc.ptrace(request, pid, 0, 0) == 0: opened.append((role, 'ptrace'))\n        \
+             buffer = ctypes.create_string_buffer(8)\n        \
+             vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 8)\n        \
+             if libc.process_vm_readv(pid, vector, 1, vector, 1, 0) >= 0: opened.append((role, 'vm'))\n        \
+             fd = libc.pidfd_open(pid, 0) if hasattr(libc, 'pidfd_open') else libc.syscall(434, pid, 0)\n        \
+             if fd >= 0 and libc.syscall(438, fd, 3, 0) >= 0: opened.append((role, 'pidfd_getfd'))\n\
+             sorted(trusted), opened",
+        )
+        .await;
+    assert_eq!(opened, "(['connect', 'daemon', 'preloader'], [])\n");
+    subject.close().await;
+}
+
+async fn cant_forge_or_hide_a_result(place: Place) {
+    let subject = subject(place).await;
+    // To every descriptor that it can find it writes what its own channel would carry.
+    let forge = "import json, os, struct\n\
+         def frame(m):\n    b = json.dumps(m).encode()\n    return struct.pack('>I', len(b)) + b\n\
+         lies = [{'type': 'done', 'nonce': '0' * 32, 'ok': True, 'error': None}, {'type': 'ready'},\n        \
+         {'type': 'result', 'id': 99, 'ok': True, 'status': 'ok', 'output': 'forged'}, {'type': 'ack', 'through': 99}]\n\
+         for fd in map(int, os.listdir('/proc/self/fd')):\n    \
+         for lie in lies:\n        try: os.write(fd, frame(lie))\n        except OSError: pass\n\
+         print('honest')";
+    let executed = subject.run(forge).await;
+    assert_eq!(
+        (executed.ok, executed.status, executed.state),
+        (false, Status::Corrupted, State::Lost),
+        "{executed:?}"
+    );
+    assert_eq!(subject.output("'next'").await, "'next'\n");
+    // The same from a thread, between two calls.
+    subject
+        .run(&format!(
+            "import threading, time\ndef later():\n    time.sleep(0.2)\n    exec({forge:?})\nthreading.Thread(target=later).start()"
+        ))
+        .await;
+    let generation = subject.status().await.generation;
+    while subject.status().await.generation == generation {
+        tokio::task::yield_now().await;
+    }
+    let next = subject.run("'honest'").await;
+    assert_eq!(next.output, "'honest'\n");
+    assert!(next.notice.is_some_and(|notice| notice.contains("channel")));
+    // Killing thin clients hides nothing: the controller connects again and gets the answer.
+    subject.output(FIND).await;
+    let answer = subject
+        .cell(Cell::new(
+            "import signal, time\nend = time.monotonic() + 1\nkilled = 0\nwhile time.monotonic() < end:\n    \
+             for name in os.listdir('/proc'):\n        \
+             if name.isdigit() and 'connect' in cmdline(name)[:6]:\n            \
+             try: os.kill(int(name), signal.SIGKILL); killed += 1\n            except OSError: pass\n    time.sleep(0.05)\n\
+             print('killed some:', killed > 0)",
+        ))
+        .await;
+    assert_eq!(answer.output, "killed some: True\n");
+    subject.close().await;
+}
+
+async fn cant_stop_the_daemon(place: Place) {
+    let subject = subject(place).await;
+    let boot = subject.sandbox().boot();
+    let signals = match place {
+        // PID 1 of a container is out of reach of every signal from within.
+        Place::Container => "'TERM', 'INT', 'HUP', 'KILL', 'STOP', 'ABRT', 'SEGV', 'USR1', 'PIPE'",
+        // Elsewhere it can be killed by its own uid (the docs say so), but not told to stop.
+        Place::Local => "'TERM', 'INT', 'HUP', 'PIPE'",
+    };
+    subject.output(FIND).await;
+    let sent = subject
+        .output(&format!(
+            "import signal\ndaemon = trusted['daemon'][0]\nfor name in ({signals}):\n    \
+             number = getattr(signal, 'SIG' + name)\n    os.kill(daemon, number)\n    \
+             if os.fork() == 0:\n        \
+             # From a child that is gone before the daemon looks who it was.\n        \
+             os.kill(daemon, number)\n        os._exit(0)\n'sent'"
+        ))
+        .await;
+    assert_eq!(sent, "'sent'\n");
+    let status = subject.status().await;
+    assert_eq!(status.boot, boot);
+    assert_eq!(subject.output("1").await, "1\n");
+    subject.close().await;
+}
+
+async fn cant_spoil_the_next_session(place: Place) {
+    let subject = subject(place).await;
+    subject.output(FIND).await;
+    subject
+        .output(
+            "import resource, signal\nfor pid in trusted['preloader']:\n    \
+             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))\n    \
+             resource.prlimit(pid, resource.RLIMIT_NOFILE, (20, 20))\n    \
+             os.setpriority(os.PRIO_PROCESS, pid, 19)\n    os.kill(pid, signal.SIGSTOP)",
+        )
+        .await;
+    assert!(subject.reset(&[]).await.ok);
+    assert_eq!(
+        subject
+            .output("import os, resource\nopen('f', 'w').write('x' * 10), os.nice(0), resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 20")
+            .await,
+        "(10, 0, True)\n"
+    );
+    subject.output(FIND).await;
+    subject
+        .output("import signal\nfor pid in trusted['preloader']: os.kill(pid, signal.SIGKILL)")
+        .await;
+    assert_eq!(subject.output("'it lives'").await, "'it lives'\n");
+    assert!(subject.reset(&[]).await.ok);
+    assert_eq!(subject.output("'and the next one'").await, "'and the next one'\n");
+    subject.close().await;
+}
+
+async fn sees_the_secret_only_in_its_environment(place: Place) {
+    let subject = subject(place).await;
+    let found = subject
+        .output(
+            "import os\nword = 'a-very-' + 'secret-word'\nfound = []\n\
+             for name in os.listdir('/proc'):\n    if name.isdigit():\n        for file in ('cmdline', 'environ'):\n            \
+             try:\n                if word in open(f'/proc/{name}/{file}').read(): found.append((name, file))\n            \
+             except OSError: pass\n\
+             word in os.environ['DATABASE_URL'], found",
+        )
+        .await;
+    assert_eq!(found, "(True, [])\n");
+    let shown = format!("{:?} {:?}", subject, subject.status().await);
+    assert!(!shown.contains("secret"));
+    subject.close().await;
+}

@@ -1,0 +1,41 @@
+//! How a sandbox behaves: one suite, over every transport that there is.
+
+mod answers;
+mod controllers;
+mod hostile;
+mod limits;
+mod output;
+mod reset;
+mod session;
+
+/// Makes two tests of each scenario: with the sandbox as a process, and in a container of the real image.
+macro_rules! on_every_transport {
+    ($($scenario:ident),+ $(,)?) => {
+        mod local {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Local)).await;
+                }
+            )+
+        }
+        mod container {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Container)).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_every_transport;
+
+/// No test hangs.
+async fn within_deadline(scenario: impl Future<Output = ()>) {
+    // The first one in a container may have to wait for the image.
+    let minutes = std::time::Duration::from_secs(180);
+    tokio::time::timeout(minutes, scenario)
+        .await
+        .expect("the test ends in time");
+}
