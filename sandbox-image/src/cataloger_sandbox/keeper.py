@@ -17,6 +17,7 @@ from cataloger_sandbox.events import Events
 from cataloger_sandbox.frames import FrameError, Reader, decode, encode, frame
 from cataloger_sandbox.nursery import Nursery
 from cataloger_sandbox.options import Options
+from cataloger_sandbox.preloader import SESSION_BROKEN
 from cataloger_sandbox.watch import Watch
 
 # Importing the data packages from a cold disk takes a while; a fork does not.
@@ -541,6 +542,8 @@ class Keeper:
             if number == signal.SIGXCPU:
                 name += " (its CPU time is used up)"
             return "killed", f"the session's process was ended by {name}"
+        if os.WEXITSTATUS(status) == SESSION_BROKEN:
+            return "corrupted", "the code broke or closed what the session itself needs"
         return "exited", f"the session's process ended itself with code {os.WEXITSTATUS(status)}"
 
     def _lose(self, status: str, detail: str) -> None:
@@ -557,7 +560,8 @@ class Keeper:
     def _clear(self, now: float) -> None:
         """One pass over what is left of the session."""
         left = self._watch.list_processes(self._apart())
-        if not left and self._session is None:
+        # Who forks and ends all the time may not be found, but leaves dead children to us.
+        if not left and self._session is None and not linux.has_dead_child():
             self._cleared()
             return
         if now > self._phase_since + _CLEAR_SECONDS:

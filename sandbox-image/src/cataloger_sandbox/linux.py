@@ -108,6 +108,14 @@ def descendants(root: int) -> set[int]:
     return found
 
 
+def has_dead_child() -> bool:
+    """Whether a child has ended that was not waited for yet."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
 def signal_process(pid: int, number: int) -> None:
     """Send a signal; a process that is gone, or not ours, is passed over."""
     try:

@@ -31,6 +31,10 @@ DEFAULT_MODULES = (
 )
 
 
+# The exit code of a session whose own code can't go on: what runs in it has broken what it needs.
+SESSION_BROKEN = 117
+
+
 def preload(modules: list[str]) -> list[str]:
     """Import what is there; the names of what is not."""
     missing = []
@@ -78,7 +82,7 @@ def _session(options: dict) -> None:
     except BaseException as error:  # noqa: BLE001 - nothing may go back into the preloader's loop
         print(f"cataloger_sandbox: the session failed: {error!r}", file=sys.stderr)
     finally:
-        os._exit(70)
+        os._exit(SESSION_BROKEN)
 
 
 def _receive(control: socket.socket) -> tuple[dict, list[int]] | None:

@@ -20,6 +20,7 @@ import sys
 import traceback
 import types
 from collections import deque
+from collections.abc import Coroutine
 
 from cataloger_sandbox import linux
 from cataloger_sandbox.database import connect_database
@@ -63,10 +64,6 @@ class Session:
         self._null = _move_high(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         self._background = background
         self._sink = Sink(background)
-        self._streams = (
-            Text(self._sink, 1, "<stdout>"),
-            Text(self._sink, 2, "<stderr>"),
-        )
         self._display = Display()
         self._loop: asyncio.AbstractEventLoop | None = None
         os.register_at_fork(after_in_child=self._control.close)
@@ -138,8 +135,9 @@ class Session:
         os.dup2(self._background, 2)
         if not (isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.closed):
             sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - lives on
-        sys.stdout, sys.stderr = self._streams
-        sys.__stdout__, sys.__stderr__ = self._streams
+        # New ones: the old may have been bent. Who still holds them writes to the same sink.
+        sys.stdout = sys.__stdout__ = Text(self._sink, 1, "<stdout>")
+        sys.stderr = sys.__stderr__ = Text(self._sink, 2, "<stderr>")
         builtins.print = self._display.print
         signal.signal(signal.SIGINT, self._on_interrupt)
 
@@ -159,12 +157,12 @@ class Session:
             value = self._evaluate(code, name)
             if value is not None and not code.rstrip().endswith(";"):
                 self.namespace["_"] = value
-                self._streams[0].write(self._display.echo(value) + "\n")
+                self._sink.write_text(self._display.echo(value) + "\n")
         except BaseException as raised:  # noqa: BLE001 - whatever the code raises is its answer
             self._interruptible = False
             if os.getpid() == self._pid:
                 error = _describe(raised)
-                self._streams[1].write(_format(raised))
+                self._sink.write_text(_format(raised))
         finally:
             self._interruptible = False
         if os.getpid() != self._pid:
@@ -188,21 +186,31 @@ class Session:
         last = None
         if tree.body and isinstance(tree.body[-1], ast.Expr):
             last = ast.Expression(tree.body.pop().value)
-        body = compile(tree, name, "exec", flags, dont_inherit=True)
-        self._future |= body.co_flags & _FUTURE_FLAGS
-        self._call(body)
-        if last is None:
-            return None
-        return self._call(compile(last, name, "eval", flags, dont_inherit=True))
+        parts = [compile(tree, name, "exec", flags, dont_inherit=True)]
+        if last is not None:
+            parts.append(compile(last, name, "eval", flags, dont_inherit=True))
+        self._future |= parts[0].co_flags & _FUTURE_FLAGS
+        if any(part.co_flags & inspect.CO_COROUTINE for part in parts):
+            value = self._await(self._together(parts))
+        else:
+            for part in parts:
+                value = eval(part, self.namespace)  # noqa: S307 - running code is what this is for
+        return value if last is not None else None
 
-    def _call(self, code: types.CodeType) -> object:
-        result = eval(code, self.namespace)  # noqa: S307 - running code is what this is for
-        if not code.co_flags & inspect.CO_COROUTINE:
-            return result
+    async def _together(self, parts: list[types.CodeType]) -> object:
+        """All of a cell that awaits anywhere, so that a loop runs also where it does not."""
+        value = None
+        for part in parts:
+            value = eval(part, self.namespace)  # noqa: S307 - likewise
+            if part.co_flags & inspect.CO_COROUTINE:
+                value = await value
+        return value
+
+    def _await(self, coroutine: Coroutine) -> object:
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
-        task = self._loop.create_task(result)
+        task = self._loop.create_task(coroutine)
         try:
             return self._loop.run_until_complete(task)
         except KeyboardInterrupt:

@@ -73,6 +73,10 @@ class Sink:
             if (lines and b"\n" in data) or self._size >= _FLUSH_BYTES:
                 self.flush()
 
+    def write_text(self, text: str) -> None:
+        """Write text; lone surrogates are spelled out, never an error."""
+        self.write(text.encode("utf-8", "backslashreplace"))
+
     def flush(self) -> None:
         """Hand everything to the pipe."""
         with self._lock:
@@ -139,7 +143,7 @@ class Text(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._sink.write(text.encode("utf-8", "backslashreplace"))
+        self._sink.write_text(text)
         return len(text)
 
     def flush(self) -> None:
