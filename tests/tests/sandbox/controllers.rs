@@ -142,11 +142,11 @@ async fn survives_garbage(place: Place) {
         (frame(b"no json"), "frame"),
         (frame(b"[]"), "frame"),
         (frame(br#"{"type":"execute","id":1,"code":"1"}"#), "frame"),
-        (frame(br#"{"type":"hello","protocol":99,"epoch":9,"nonce":"00","proof":"00"}"#), "protocol"),
-        (frame(br#"{"type":"hello","protocol":1,"epoch":9,"nonce":"00","proof":"00"}"#), "proof"),
+        (frame(br#"{"type":"hello","protocol":99,"epoch":9,"nonce":"00000000000000000000000000000000","proof":"00"}"#), "protocol"),
+        (frame(br#"{"type":"hello","protocol":1,"epoch":9,"nonce":"00000000000000000000000000000000","proof":"00"}"#), "proof"),
         (
             frame(format!(
-                r#"{{"type":"hello","protocol":1,"epoch":9,"nonce":"00","proof":"00","claim":{{"key":"{}","env":{{}}}}}}"#,
+                r#"{{"type":"hello","protocol":1,"epoch":9,"nonce":"00000000000000000000000000000000","proof":"00","claim":{{"key":"{}","env":{{}}}}}}"#,
                 "0".repeat(64)
             ).as_bytes()),
             "claimed",

@@ -39,7 +39,7 @@ async fn empties_every_writable_directory(place: Place) {
     let litter = "import os, socket, tempfile\n\
          places = ['.', tempfile.gettempdir(), os.path.expanduser('~')]\n\
          shared = [p for p in ('/tmp', '/var/tmp', '/dev/shm', '/dev/mqueue') if os.access(p, os.W_OK)]\n\
-         for place in places + shared:\n    \
+         for place in sorted({os.path.realpath(p) for p in places + shared}):\n    \
          base = f'{place}/litter' if place != '/dev/mqueue' else '/dev/mqueue/litter'\n    \
          open(base, 'w').close() if place == '/dev/mqueue' else os.makedirs(base + '/a/b/c', exist_ok=True)\n    \
          if place != '/dev/mqueue':\n        \

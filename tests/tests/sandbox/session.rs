@@ -56,10 +56,19 @@ async fn shows_tracebacks_without_its_own_frames(place: Place) {
         (failed.ok, failed.status, failed.state),
         (false, Status::Error, State::Kept)
     );
+    // Where the marks under a line stand differs between versions of Python.
+    let lines: Vec<_> = failed.output.lines().filter(|line| !line.contains('^')).collect();
     assert_eq!(
-        failed.output,
-        "before\nTraceback (most recent call last):\n  File \"<cell 2>\", line 2, in <module>\n    f(0)\n  \
-         File \"<cell 1>\", line 2, in f\n    return 1 / n\n           ~~^~~\nZeroDivisionError: division by zero\n"
+        lines,
+        [
+            "before",
+            "Traceback (most recent call last):",
+            "  File \"<cell 2>\", line 2, in <module>",
+            "    f(0)",
+            "  File \"<cell 1>\", line 2, in f",
+            "    return 1 / n",
+            "ZeroDivisionError: division by zero"
+        ]
     );
     let raised = failed.error.expect("it tells what was raised");
     assert_eq!(
@@ -186,7 +195,7 @@ async fn shows_tables_capped_and_counted(place: Place) {
                 .await;
             assert!(shown.ok, "{code}: {}", shown.output);
             assert!(shown.output.contains(count), "{code}: {}", shown.output);
-            assert!(shown.output.lines().count() <= 7 + 8, "{code}: {}", shown.output);
+            assert!(shown.output.lines().count() <= 7 + 10, "{code}: {}", shown.output);
         }
     }
     assert_eq!(subject.output("t.n.sum()").await.trim(), "124750");
