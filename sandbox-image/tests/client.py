@@ -1,5 +1,7 @@
 """A controller in Python, for the tests of the daemon: the protocol once more, and simple."""
 
+import ast
+import errno
 import os
 import socket
 import subprocess
@@ -12,6 +14,17 @@ from cataloger_sandbox import frames
 SOURCE = Path(__file__).parent.parent / "src"
 KEY = bytes(range(32))
 DEADLINE_SECONDS = 60.0
+# As root, processes could be traced whatever they do: the sandbox's are somebody else's.
+OTHER_UID = 64999
+SOMEBODY = {"user": OTHER_UID, "group": OTHER_UID, "extra_groups": []} if os.getuid() == 0 else {}
+_PATCHED = """
+import sys
+sys.modules["_hashlib"] = None
+sys.path.insert(0, sys.argv[1])
+from cataloger_sandbox import daemon
+vars(daemon).update({constants})
+sys.exit(daemon.main(sys.argv[2:]))
+"""
 
 
 class Closed(Exception):
@@ -49,6 +62,7 @@ class Controller:
         """The next frame."""
         while (payload := self.reader.next()) is None:
             self._read()
+        self.payload = payload
         return frames.decode(self.incoming.open(payload) if self.incoming else payload)
 
     def send(self, message: dict) -> None:
@@ -56,11 +70,34 @@ class Controller:
         body = frames.encode(message)
         self.send_payload(self.outgoing.close(body) if self.outgoing else body)
 
+    def next_of(self, *kinds: str) -> dict:
+        """The next frame of one of these types."""
+        while (message := self.receive())["type"] not in kinds:
+            pass
+        return message
+
+    def last_words(self) -> list[dict]:
+        """All that comes until the daemon closes; beats are left out."""
+        words = []
+        try:
+            while True:
+                if (message := self.receive())["type"] != "beat":
+                    words.append(message)
+        except (Closed, ConnectionResetError):
+            return words
+
     def send_payload(self, payload: bytes) -> None:
         self.stream.sendall(frames.frame(payload))
 
-    def hello(self, epoch: int = 1, key: bytes = KEY, claim: bool = False, env=None) -> dict:
-        """Shake hands; the daemon's answer."""
+    def hello(
+        self,
+        epoch: int = 1,
+        key: bytes = KEY,
+        claim: bool = False,
+        env: dict | None = None,
+        instead: dict | None = None,
+    ) -> dict:
+        """Shake hands, perhaps with some members wrong; the daemon's answer."""
         nonce = os.urandom(16).hex()
         bound_to = frames.transcript(self.welcome["boot"], self.welcome["nonce"], nonce, epoch)
         message = {
@@ -72,14 +109,17 @@ class Controller:
         }
         if claim:
             message["claim"] = {"key": key.hex(), "env": env or {}}
-        self.send(message)
+        self.send(message | (instead or {}))
         seals = frames.seals(key, bound_to)
         while (payload := self.reader.next()) is None:
             self._read()
-        if payload[:1] == b"{":
-            return frames.decode(payload)
-        self.outgoing, self.incoming = seals
-        return frames.decode(self.incoming.open(payload))
+        outgoing, incoming = seals
+        try:
+            answer = frames.decode(incoming.open(payload))
+        except frames.FrameError:
+            return frames.decode(payload)  # refused: a tag may begin with "{" too
+        self.outgoing, self.incoming = outgoing, incoming
+        return answer
 
     def answer_to(self, number: int) -> dict:
         """The result or refusal of a call; output on the way is collected."""
@@ -118,42 +158,59 @@ class Controller:
 
 
 class Daemon:
-    """A daemon in a process of its own, and a controller that has claimed it."""
+    """A daemon in a process of its own, and a controller that has claimed it.
 
-    def __init__(self, directory: Path, *arguments: str, claim: bool = True, env=None) -> None:
+    ``constants`` replaces numbers of the daemon's module, for what would take long to wait for.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        claim: bool = True,
+        env: dict | None = None,
+        constants: dict | None = None,
+    ) -> None:
         self.name = f"cataloger-test-{os.urandom(8).hex()}"
-        self.work = directory / "work"
-        self.tmp = directory / "tmp"
-        self.work.mkdir()
-        self.tmp.mkdir()
+        self.work = make_directory(directory / "work")
+        self.tmp = make_directory(directory / "tmp")
+        program = [str(SOURCE), "daemon"]
+        if constants:
+            program = ["-c", _PATCHED.format(constants=constants), str(SOURCE)]
         self.process = subprocess.Popen(
             [
-                sys.executable,
-                "-I",
-                "-S",
-                str(SOURCE),
-                "daemon",
-                "--socket",
-                self.name,
-                "--work",
-                str(self.work),
-                "--tmp",
-                str(self.tmp),
+                *(sys.executable, "-I", "-S", *program),
+                *("--socket", self.name),
+                *("--work", str(self.work)),
+                *("--tmp", str(self.tmp)),
                 "--exit-with-stdin",
                 *arguments,
             ],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            **SOMEBODY,
         )
-        line = self.process.stderr.readline()
-        assert line == b"cataloger_sandbox: listening\n", line + self.process.stderr.read()
+        self._stderr = self.process.stderr.readline()
+        self._closed = False
+        if self._stderr != b"cataloger_sandbox: listening\n":
+            raise AssertionError(self._stderr + self.process.stderr.read())
         self.number = 0
         self.controller = self.connect()
         if claim:
-            assert self.controller.hello(claim=True, env=env)["type"] == "ready"
+            ready = self.controller.hello(claim=True, env=env)
+            assert ready["type"] == "ready", ready
 
     def connect(self) -> Controller:
+        """A stranger's connection."""
         return Controller(self.name)
+
+    def reconnect(self, **hello) -> dict:
+        """A new connection in place of the controller; what the daemon says of itself."""
+        self.controller.close()
+        self.controller = self.connect()
+        ready = self.controller.hello(**hello)
+        assert ready["type"] == "ready", ready
+        return ready
 
     def run(self, code: str, **more) -> dict:
         """Execute code as the next call, and acknowledge its answer."""
@@ -161,6 +218,12 @@ class Daemon:
         answer = self.controller.execute(self.number, code, **more)
         self.controller.send({"type": "ack", "through": self.number})
         return answer
+
+    def value(self, code: str):
+        """What code evaluates to, by way of its repr."""
+        answer = self.run(code)
+        assert answer["status"] == "ok", answer
+        return ast.literal_eval(answer["output"])
 
     def call(self, **message) -> dict:
         """Any other call."""
@@ -172,19 +235,78 @@ class Daemon:
 
     def status(self) -> dict:
         self.controller.send({"type": "status"})
-        while (message := self.controller.receive())["type"] != "status":
-            pass
-        return message
+        return self.controller.next_of("status")
 
     def close(self) -> str:
         """End it; what it wrote to stderr."""
-        self.process.stdin.close()
-        try:
-            self.process.wait(DEADLINE_SECONDS)
-        finally:
-            self.process.kill()
-        with self.process.stderr as stderr:
-            return stderr.read().decode()
+        if not self._closed:
+            self._closed = True
+            self.process.stdin.close()
+            try:
+                self.process.wait(20)
+            finally:
+                self.process.kill()
+            with self.process.stderr as stderr:
+                self._stderr += stderr.read()
+            self.controller.close()
+        return self._stderr.decode()
+
+
+class Gate:
+    """Holds code in a session until the test lets it go; also tells that it has come so far."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._path = daemon.work / f"gate-{os.urandom(4).hex()}"
+        os.mkfifo(self._path)
+        self._path.chmod(0o666)
+        self.code = f"open({str(self._path)!r}).read()"
+        self._writer = -1
+
+    def wait(self) -> None:
+        """Until the code is there."""
+
+        def arrived() -> bool:
+            try:
+                self._writer = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                return False
+            return True
+
+        if self._writer < 0:
+            wait_for(arrived)
+
+    def open(self) -> None:
+        """Let the code go on."""
+        self.wait()
+        os.close(self._writer)
+
+
+def make_directory(path: Path) -> Path:
+    """A directory that belongs to whoever the sandbox's processes are."""
+    path.mkdir()
+    path.chmod(0o755)
+    if SOMEBODY:
+        os.chown(path, OTHER_UID, OTHER_UID)
+    return path
+
+
+def run_as_somebody(code: str, *arguments: str, seconds: float = DEADLINE_SECONDS) -> str:
+    """Run Python code with our package as the sandbox's user; its output."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", "-c"),
+            f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n{code}",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        timeout=seconds,
+        check=True,
+        cwd="/",
+        **SOMEBODY,
+    )
+    return done.stdout.decode()
 
 
 def wait_for(condition, seconds: float = DEADLINE_SECONDS):
