@@ -27,12 +27,12 @@ class _Way:
 
 
 def _join(way_in: _Way, way_out: _Way) -> int:
-    ways = (way_in, way_out)
+    ways = [way_in, way_out]
     for way in ways:
         os.set_blocking(way.source, False)
         os.set_blocking(way.target, False)
     heard = time.monotonic()
-    selector = selectors.DefaultSelector()
+    selector = selectors.PollSelector()  # epoll knows no files, and stdin may be /dev/null
     registered: dict[int, int] = {}
     while True:
         wanted: dict[int, int] = {}
@@ -47,7 +47,7 @@ def _join(way_in: _Way, way_out: _Way) -> int:
             print("cataloger_sandbox: the controller fell silent", file=sys.stderr)
             return 4
         selector.select(left)
-        for way in ways:
+        for way in list(ways):
             if not way.buffer and not way.ended:
                 try:
                     way.buffer = os.read(way.source, _CHUNK)
@@ -65,7 +65,9 @@ def _join(way_in: _Way, way_out: _Way) -> int:
                 except BlockingIOError:
                     pass
                 except OSError:
-                    return 0
+                    if way is way_out:
+                        return 0
+                    ways.remove(way_in)  # the daemon reads no more; it may have said why
         if any(way.ended and not way.buffer for way in ways):
             return 0
 
