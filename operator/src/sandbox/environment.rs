@@ -139,11 +139,12 @@ pub async fn find_or_make(say: &(dyn Fn(&str) + Send + Sync)) -> Result<Interpre
     };
     if let Some(python) = variable("CATALOGER_PYTHON") {
         let python = named("CATALOGER_PYTHON", &python, account).await?;
-        let _lock = cache.lock("packages", say).await?;
+        let package = cache.package(&python, say).await?;
+        cache.is_readable(&python.named, &package).await?;
         // As it was named: a virtual environment is known by the path of its python.
         return Ok(Interpreter {
-            package: cache.package(&python, &|_| {}).await?,
             python: python.named,
+            package,
         });
     }
     let base = match variable("CATALOGER_PYTHON_BASE") {
