@@ -3,7 +3,7 @@
 import builtins
 import pprint
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # An ibis expression is counted no further than this: a count may cost its database a scan.
 COUNT_LIMIT = 1_000_000
@@ -44,8 +44,10 @@ class Display:
         set_max_rows(max_rows)
 
     def print(self, *values, **options) -> None:
-        """``print``, but tables that don't cap themselves are capped."""
-        self._print(*[self._printable(value) for value in values], **options)
+        """``print``, but tables that don't cap themselves are capped, unless for a file."""
+        if options.get("file") in (None, sys.stdout, sys.stderr):
+            values = [self._printable(value) for value in values]
+        self._print(*values, **options)
 
     def _printable(self, value):
         table = self.table(value)
@@ -90,12 +92,14 @@ class Display:
 
     def _rows(self, rows: Sequence) -> str:
         shown = rows[: self.max_rows]
+        if _is_sqlite(rows[0]):  # its repr shows nothing
+            shown = [dict(row) for row in shown]
         lines = [_short(repr(row), _CELL_WIDTH * 5) for row in shown]
         return "\n".join([*lines, self._count(len(shown), len(rows))])
 
     def _arrow(self, table) -> str:
-        shown = table.slice(0, self.max_rows)
-        return "\n".join([_frame(shown.to_pydict()), self._count(shown.num_rows, table.num_rows)])
+        shown = min(table.num_rows, self.max_rows)
+        return "\n".join([_frame(table.slice(0, shown)), self._count(shown, table.num_rows)])
 
     def _polars(self, frame) -> str:
         shown = min(frame.height, self.max_rows)
@@ -113,7 +117,7 @@ class Display:
             counted = int(table.limit(COUNT_LIMIT + 1).count().execute())
             total = counted if counted <= COUNT_LIMIT else f"more than {COUNT_LIMIT:,}"
         shown = head.slice(0, self.max_rows)
-        return "\n".join([_frame(shown.to_pydict()), self._count(shown.num_rows, total)])
+        return "\n".join([_frame(shown), self._count(shown.num_rows, total)])
 
 
 def _is_rows(value) -> bool:
@@ -124,30 +128,47 @@ def _is_rows(value) -> bool:
     if isinstance(first, (str, bytes, list)) or (type(value) is tuple and type(first) is not tuple):
         return False
     kind = type(first)
-    rows = isinstance(first, (tuple, dict)) or (
-        hasattr(first, "keys") and hasattr(first, "__getitem__")
-    )
+    rows = isinstance(first, (tuple, Mapping)) or _is_sqlite(first)
     return rows and all(type(item) is kind for item in value)
+
+
+def _is_sqlite(row) -> bool:
+    sqlite3 = sys.modules.get("sqlite3")
+    return sqlite3 is not None and isinstance(row, sqlite3.Row)
 
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _frame(columns: dict[str, list]) -> str:
+def _cell(value) -> str:
+    return _short(str(value).replace("\n", "\\n"), _CELL_WIDTH)
+
+
+def _values(column) -> list:
+    """An Arrow column's values; those that Python has no type for, as Arrow writes them."""
+    try:
+        return column.to_pylist()
+    except Exception:  # noqa: BLE001 - a date beyond Python's, a time zone that is unknown here
+        for kind in ("string", "int64"):
+            try:
+                return column.cast(kind).to_pylist()
+            except Exception:  # noqa: BLE001, S112 - then another way
+                continue
+    return ["?"] * len(column)
+
+
+def _frame(table) -> str:
     """A plain text table; numbers to the right."""
-    if not columns:
+    if not table.num_columns:
         return "(no columns)"
     blocks = []
-    for name, values in columns.items():
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = _values(column)
         numeric = all(isinstance(v, (int, float)) for v in values if v is not None) and any(
             v is not None for v in values
         )
-        cells = [_short(str(name), _CELL_WIDTH)]
-        cells += [
-            "NULL" if v is None else _short(str(v).replace("\n", "\\n"), _CELL_WIDTH)
-            for v in values
-        ]
+        cells = [_cell(name), *("NULL" if v is None else _cell(v) for v in values)]
         width = max(len(cell) for cell in cells)
         blocks.append([cell.rjust(width) if numeric else cell.ljust(width) for cell in cells])
     return "\n".join("  ".join(row).rstrip() for row in zip(*blocks, strict=True))
