@@ -17,5 +17,5 @@ bench: ## figures and ratios of the sandbox (about 3 minutes)
 	@target/release/bench
 
 torture: ## 10,000 calls over streams that are cut at random (under 3 minutes)
-	@cargo build --quiet --locked --release --package cataloger-tests --bins
-	@target/release/torture
+	@cargo build --quiet --locked --package cataloger-tests --bin torture
+	@target/debug/torture

@@ -22,5 +22,8 @@ try:
 except Exception as error:
     print(f"{type(error).__name__}: {error}")
 
-# %% Errors end the cell, not the session; and what prints a gigabyte is cut in the middle.
-print("x" * 1_000_000_000)
+# %% Errors end the cell, not the session; and whatever a cell prints is cut to a head and a tail.
+try:
+    exit()
+except SystemExit:
+    print("still here")

@@ -48,11 +48,10 @@ pub struct Wish {
 }
 
 /// The Python of local sandboxes: `CATALOGER_PYTHON`, or the one that `sandbox-image/environment` makes.
-async fn interpreter(packages: bool) -> Interpreter {
+async fn interpreter() -> Interpreter {
     static MADE: OnceCell<PathBuf> = OnceCell::const_new();
     let python = match std::env::var_os("CATALOGER_PYTHON") {
         Some(given) => PathBuf::from(given),
-        None if !packages => PathBuf::from("/usr/bin/python3"),
         None => MADE
             .get_or_init(|| async {
                 PathBuf::from(container::last_line("sandbox-image/environment", &[]).await)
@@ -127,7 +126,7 @@ impl Subject {
         let env: Variables = wish.env.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         let host = match place {
             Place::Local => {
-                let mut options = LocalOptions::new(interpreter(wish.packages).await, env);
+                let mut options = LocalOptions::new(interpreter().await, env);
                 options.identity = identity(1);
                 if !wish.packages {
                     options.preload = Some(Vec::new());

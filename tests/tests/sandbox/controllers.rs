@@ -63,7 +63,9 @@ async fn knows_its_key(place: Place) {
     ];
     for stranger in strangers {
         for attach in [
-            Attach::Existing { boot: Some(boot.clone()) },
+            Attach::Existing {
+                boot: Some(boot.clone()),
+            },
             Attach::New {
                 env: Default::default(),
             },
