@@ -128,21 +128,26 @@ fn cells(arguments: &SessionArguments) -> Result<(bool, Vec<String>), String> {
     Ok((arguments.interactive, split(&text)))
 }
 
-/// Cuts a text at its marks.
+/// Cuts a text at its marks. What a mark says stays with its cell, as a comment.
 fn split(text: &str) -> Vec<String> {
-    let mut cells = vec![String::new()];
+    let mut cells = vec![(String::new(), String::new())];
     for line in text.lines() {
-        if line.starts_with(MARK) {
-            cells.push(String::new());
-        } else if let Some(cell) = cells.last_mut() {
-            cell.push_str(line);
-            cell.push('\n');
+        if let Some(title) = line.strip_prefix(MARK) {
+            cells.push((title.trim().to_owned(), String::new()));
+        } else if let Some((_, code)) = cells.last_mut() {
+            code.push_str(line);
+            code.push('\n');
         }
     }
-    let cells = cells
-        .iter()
-        .map(|cell| cell.trim_end().trim_start_matches('\n').to_owned());
-    cells.filter(|cell| !cell.is_empty()).collect()
+    let cells = cells.iter().filter_map(|(title, code)| {
+        let code = code.trim_end().trim_start_matches('\n');
+        match (code, title.as_str()) {
+            ("", _) => None,
+            (code, "") => Some(code.to_owned()),
+            (code, title) => Some(format!("# {title}\n{code}")),
+        }
+    });
+    cells.collect()
 }
 
 /// Colours, if the terminal and its user want them.
@@ -398,7 +403,7 @@ mod tests {
         assert_eq!(split("1\n"), ["1"]);
         assert_eq!(
             split("# %% one\n\nx = 1\n\ny = 2\n\n# %%\n# %% three\n  # %% no mark\n"),
-            ["x = 1\n\ny = 2", "  # %% no mark"]
+            ["# one\nx = 1\n\ny = 2", "# three\n  # %% no mark"]
         );
     }
 }

@@ -25,6 +25,11 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def pytest_configure(config):
+    # ibis's own, which nobody here can mend.
+    config.addinivalue_line("filterwarnings", "ignore:fetch_arrow_table:DeprecationWarning")
+
+
 def _out_of_time(_number, _frame):
     raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")
 

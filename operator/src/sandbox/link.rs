@@ -274,11 +274,6 @@ impl Link {
         Ok(self.sealer.seal(body, &mut self.outbox)?)
     }
 
-    /// Whether everything that was queued has left.
-    pub fn is_idle(&self) -> bool {
-        self.outbox.is_empty() && !self.unflushed
-    }
-
     /// The next message. Writes what is queued, and beats, while it waits.
     ///
     /// Nothing is lost when the future is dropped.
