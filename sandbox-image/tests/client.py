@@ -223,7 +223,7 @@ class Daemon:
         """What code evaluates to, by way of its repr."""
         answer = self.run(code)
         assert answer["status"] == "ok", answer
-        return ast.literal_eval(answer["output"])
+        return ast.literal_eval(answer["output"] or "None")
 
     def call(self, **message) -> dict:
         """Any other call."""

@@ -91,7 +91,8 @@ def test_output_as_it_comes(daemon):
     ):
         answer = daemon.controller.execute(number, code, output_limit=4096)
         assert answer["ok"]
-        assert answer["output"].startswith(daemon.controller.outputs[number])
+        # Perhaps nothing came before the result, but nothing else.
+        assert answer["output"].startswith(daemon.controller.outputs.get(number, ""))
 
 
 def test_conflict(daemon):
