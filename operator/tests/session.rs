@@ -45,7 +45,7 @@ fn cells_are_run_and_shown() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         shown,
-        "In [1]: x = 20\n   ...: x + 1\n21\n\nIn [2]: print(x * 2)\n40\n\nIn [3]: import os\n   ...: 'DATABASE_URL' in os.environ\nTrue\n\n"
+        "In [1]: # one\n   ...: x = 20\n   ...: x + 1\n21\n\nIn [2]: print(x * 2)\n40\n\nIn [3]: import os\n   ...: 'DATABASE_URL' in os.environ\nTrue\n\n"
     );
     assert_eq!(output.status.code(), Some(0));
     assert!(

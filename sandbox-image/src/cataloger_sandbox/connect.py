@@ -5,9 +5,9 @@ nothing for a while: a broken exec stream may never close its stdin.
 """
 
 import os
-import selectors
 import socket
 import sys
+import threading
 import time
 
 from cataloger_sandbox import DEFAULT_SOCKET, linux
@@ -16,74 +16,47 @@ SILENCE_SECONDS = 60.0
 _CHUNK = 256 * 1024
 
 
-class _Way:
-    """One direction: bytes read and not written yet."""
+class _Way(threading.Thread):
+    """One direction. A thread that blocks costs two system calls for what passes, and no more."""
 
-    def __init__(self, source: int, target: int) -> None:
-        self.source = source
-        self.target = target
-        self.buffer = b""
-        self.ended = False
+    def __init__(self, source: int, target: int, ended: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._target = target
+        self._ended = ended
+        self.heard = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            while data := os.read(self._source, _CHUNK):
+                self.heard = time.monotonic()
+                view = memoryview(data)
+                while view:
+                    try:
+                        view = view[os.write(self._target, view) :]
+                    except OSError:
+                        if self._target == 1:
+                            return
+                        # The daemon reads no more. It may have said why: the other way ends first.
+                        threading.Event().wait()
+        except OSError:
+            pass  # the source is gone
+        finally:
+            self._ended.set()
 
 
-def _join(way_in: _Way, way_out: _Way) -> int:
-    ways = [way_in, way_out]
-    for way in ways:
-        os.set_blocking(way.source, False)
-        os.set_blocking(way.target, False)
-    heard = time.monotonic()
-    selector = selectors.PollSelector()  # epoll knows no files, and stdin may be /dev/null
-    registered: dict[int, int] = {}
-    while True:
-        wanted: dict[int, int] = {}
-        for way in ways:
-            if way.buffer:
-                wanted[way.target] = wanted.get(way.target, 0) | selectors.EVENT_WRITE
-            elif not way.ended:
-                wanted[way.source] = wanted.get(way.source, 0) | selectors.EVENT_READ
-        _register(selector, registered, wanted)
-        left = heard + SILENCE_SECONDS - time.monotonic()
-        if left <= 0:
-            print("cataloger_sandbox: the controller fell silent", file=sys.stderr)
+def _join(connection: int) -> int:
+    for descriptor in (0, 1):
+        os.set_blocking(descriptor, True)
+    ended = threading.Event()
+    way_in, way_out = _Way(0, connection, ended), _Way(connection, 1, ended)
+    way_in.start()
+    way_out.start()
+    while not ended.wait(max(0.0, way_in.heard + SILENCE_SECONDS - time.monotonic())):
+        if time.monotonic() >= way_in.heard + SILENCE_SECONDS:
+            print("cataloger_sandbox: the controller fell silent", file=sys.stderr, flush=True)
             return 4
-        selector.select(left)
-        for way in list(ways):
-            if not way.buffer and not way.ended:
-                try:
-                    way.buffer = os.read(way.source, _CHUNK)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    way.buffer = b""
-                if not way.buffer:
-                    way.ended = True
-                elif way is way_in:
-                    heard = time.monotonic()
-            if way.buffer:
-                try:
-                    way.buffer = way.buffer[os.write(way.target, way.buffer) :]
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    if way is way_out:
-                        return 0
-                    ways.remove(way_in)  # the daemon reads no more; it may have said why
-        if any(way.ended and not way.buffer for way in ways):
-            return 0
-
-
-def _register(
-    selector: selectors.BaseSelector, registered: dict[int, int], wanted: dict[int, int]
-) -> None:
-    for descriptor in [d for d in registered if d not in wanted]:
-        selector.unregister(descriptor)
-        del registered[descriptor]
-    for descriptor, events in wanted.items():
-        if descriptor not in registered:
-            selector.register(descriptor, events)
-        elif registered[descriptor] != events:
-            selector.modify(descriptor, events)
-        registered[descriptor] = events
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -101,4 +74,6 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"cataloger_sandbox: no daemon at {name}: {error.strerror}", file=sys.stderr)
         return 3
-    return _join(_Way(0, connection.fileno()), _Way(connection.fileno(), 1))
+    code = _join(connection.fileno())
+    # Not by returning: a thread may be in a write that never ends.
+    os._exit(code)

@@ -13,8 +13,7 @@ from cataloger_sandbox.events import Events
 from cataloger_sandbox.frames import FrameError, Reader, decode, encode, frame
 from cataloger_sandbox.keeper import Keeper, Unclearable
 from cataloger_sandbox.ledger import Ledger, Refusal
-from cataloger_sandbox.options import Options
-from cataloger_sandbox.preloader import DEFAULT_MODULES
+from cataloger_sandbox.options import DEFAULT_MODULES, Options
 
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 3 * BEAT_SECONDS

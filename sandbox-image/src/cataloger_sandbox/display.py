@@ -36,12 +36,16 @@ class Display:
 
     def __init__(self) -> None:
         self.max_rows = 20
+        self._told: tuple[object, ...] = ()
         self._print = builtins.print
 
     def begin(self, max_rows: int) -> None:
-        """A call begins."""
+        """A call begins. Packages that know it already are not told again: that takes long."""
         self.max_rows = max_rows
-        set_max_rows(max_rows)
+        now = (max_rows, *(name in sys.modules for name in ("pandas", "polars")))
+        if now != self._told:
+            self._told = now
+            set_max_rows(max_rows)
 
     def print(self, *values, **options) -> None:
         """``print``, but tables that don't cap themselves are capped, unless for a file."""

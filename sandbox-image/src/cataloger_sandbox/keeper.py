@@ -16,8 +16,7 @@ from cataloger_sandbox.capture import Capture
 from cataloger_sandbox.events import Events
 from cataloger_sandbox.frames import FrameError, Reader, decode, encode, frame
 from cataloger_sandbox.nursery import Nursery
-from cataloger_sandbox.options import Options
-from cataloger_sandbox.preloader import SESSION_BROKEN
+from cataloger_sandbox.options import SESSION_BROKEN, Options
 from cataloger_sandbox.watch import Watch
 
 # Importing the data packages from a cold disk takes a while; a fork does not.

@@ -1,4 +1,23 @@
-"""What the daemon was started with."""
+"""What the daemon was started with, and what its processes have agreed on."""
+
+# Imported before the first session; those that are not installed are passed over.
+DEFAULT_MODULES = (
+    "ibis",
+    "ibis.backends.duckdb",
+    "ibis.backends.mysql",
+    "ibis.backends.postgres",
+    "ibis.backends.sqlite",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pyarrow.parquet",
+    "duckdb",
+    "boto3",
+    "matplotlib.pyplot",
+)
+
+# The exit code of a session whose own code can't go on: what runs in it has broken what it needs.
+SESSION_BROKEN = 117
 
 
 class Options:

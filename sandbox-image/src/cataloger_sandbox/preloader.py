@@ -13,26 +13,8 @@ import socket
 import sys
 import warnings
 
-from cataloger_sandbox import linux, sweep
-
-DEFAULT_MODULES = (
-    "ibis",
-    "ibis.backends.duckdb",
-    "ibis.backends.mysql",
-    "ibis.backends.postgres",
-    "ibis.backends.sqlite",
-    "pandas",
-    "polars",
-    "pyarrow",
-    "pyarrow.parquet",
-    "duckdb",
-    "boto3",
-    "matplotlib.pyplot",
-)
-
-
-# The exit code of a session whose own code can't go on: what runs in it has broken what it needs.
-SESSION_BROKEN = 117
+from cataloger_sandbox import linux, session, sweep
+from cataloger_sandbox.options import SESSION_BROKEN
 
 
 def preload(modules: list[str]) -> list[str]:
@@ -76,8 +58,6 @@ def _fork(control: socket.socket, options: dict) -> int:
 
 def _session(options: dict) -> None:
     try:
-        from cataloger_sandbox import session
-
         session.run(options)
     except BaseException as error:  # noqa: BLE001 - nothing may go back into the preloader's loop
         print(f"cataloger_sandbox: the session failed: {error!r}", file=sys.stderr)
