@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from cataloger_sandbox import connect, frames
+from cataloger_sandbox import frames
 from cataloger_sandbox.frames import Reader
 from client import KEY, SOMEBODY, SOURCE, Controller
 
@@ -43,10 +43,10 @@ def client():
     """Starts thin clients, and ends them."""
     started = []
 
-    def start(name: str, stdin: int = subprocess.PIPE) -> subprocess.Popen:
+    def start(name: str, stdin: int = subprocess.PIPE, program=(str(SOURCE),)) -> subprocess.Popen:
         started.append(
             subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SOURCE), "connect", "--socket", name],
+                [sys.executable, "-I", "-S", *program, "connect", "--socket", name],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -206,33 +206,33 @@ def test_usage(arguments):
     assert (done.returncode, b"usage: connect" in done.stderr) == (2, True)
 
 
-def test_leaves_when_the_controller_falls_silent(monkeypatch, capsys):
+def test_leaves_when_the_controller_falls_silent(server, client):
     """Also while the daemon goes on speaking."""
-    monkeypatch.setattr(connect, "SILENCE_SECONDS", 0.3)
-    ours, theirs = socket.socketpair()
-    in_read, in_write = os.pipe()
-    out_read, out_write = os.pipe()
+    impatient = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from cataloger_sandbox import connect; connect.SILENCE_SECONDS = 0.5\n"
+        "sys.exit(connect.main(sys.argv[3:]))"
+    )
+    process = client(server.name, program=("-c", impatient, str(SOURCE)))
+    stream = server.accept()
+    _write(process.stdin, b"hello")
+    assert _read(stream, 5) == b"hello"
     stop = threading.Event()
 
-    def speak():
+    def speak() -> None:
         while not stop.wait(0.01):
-            ours.send(b"x")
+            try:
+                stream.send(b"x")
+            except OSError:
+                return
 
     speaker = _in_background(speak)
     try:
-        os.write(in_write, b"hello")
-        way = connect._Way
-        assert connect._join(way(in_read, theirs.fileno()), way(theirs.fileno(), out_write)) == 4
+        assert process.wait(20) == 4
     finally:
         stop.set()
         speaker.join(20)
-    assert ours.recv(5) == b"hello"
-    assert b"x" in os.read(out_read, 1000)
-    assert capsys.readouterr().err == "cataloger_sandbox: the controller fell silent\n"
-    for descriptor in (in_read, in_write, out_read, out_write):
-        os.close(descriptor)
-    ours.close()
-    theirs.close()
+    assert process.stderr.read() == b"cataloger_sandbox: the controller fell silent\n"
 
 
 class Through(Controller):

@@ -20,7 +20,8 @@ def _fill_and_empty(place, code: str) -> None:
     """Have code fill the directory ``top``, and see it emptied."""
     top = make_directory(place / "top")
     run_as_somebody(f"import os\nos.chdir({str(top)!r})\n{code}")
-    assert list(top.iterdir()), "the test left nothing to empty"
+    if os.access(top, os.R_OK):
+        assert list(top.iterdir()), "the test left nothing to empty"
     assert json.loads(run_as_somebody(_SWEEP, str(top))) == [[], []]
     assert top.is_dir()
 
