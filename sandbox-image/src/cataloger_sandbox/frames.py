@@ -11,6 +11,14 @@ _LENGTH = struct.Struct(">I")
 _NUMBER = struct.Struct(">Q")
 
 
+def _no_constant(name: str):
+    raise ValueError(f"{name} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
 class FrameError(Exception):
     """What was read can't be a frame; the connection can't go on."""
 
@@ -55,11 +63,10 @@ class Reader:
 
 def encode(message: dict) -> bytes:
     """A message as JSON bytes. Lone surrogates, which JSON can't carry, are spelled out."""
-    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     try:
-        return text.encode("utf-8")
+        return _ENCODER.encode(message).encode("utf-8")
     except UnicodeEncodeError:
-        return json.dumps(_clean(message), ensure_ascii=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(_clean(message)).encode("utf-8")
 
 
 def _clean(value):
@@ -72,14 +79,10 @@ def _clean(value):
     return value
 
 
-def _no_constant(name: str):
-    raise ValueError(f"{name} is not JSON")
-
-
 def decode(body: bytes) -> dict:
     """JSON bytes as a message."""
     try:
-        message = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        message = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame is not JSON: {error}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):

@@ -75,6 +75,8 @@ class Session:
         builtins.input = _no_input
         builtins.print = self._display.print
         self._restore()
+        os.dup2(background, 1)
+        os.dup2(background, 2)
 
     # The loop.
 
@@ -86,15 +88,14 @@ class Session:
                 os._exit(0)
             message, descriptors = received
             output, source = descriptors
-            with open(source, "rb") as file:
-                file.seek(0)  # its position is the daemon's, at the end
-                code = file.read().decode("utf-8", "surrogatepass")
-            self._run(message, code, output)
+            code = os.pread(source, os.fstat(source).st_size, 0)
+            os.close(source)
+            self._run(message, code.decode("utf-8", "surrogatepass"), output)
 
     def _receive(self) -> tuple[dict, list[int]] | None:
         descriptors: list[int] = []
         while (payload := self._reader.next()) is None:
-            data, arrived, _, _ = socket.recv_fds(self._control, 1 << 20, 4)
+            data, arrived, _, _ = socket.recv_fds(self._control, 65536, 4)
             if not data:
                 return None
             self._reader.feed(data)
@@ -121,7 +122,8 @@ class Session:
             self._interruptible = False
             done |= {"ok": False, "error": _describe(late)}
         self._sink.end()
-        self._restore()
+        os.dup2(self._background, 1)
+        os.dup2(self._background, 2)
         try:
             os.close(output)
         except OSError:
@@ -131,8 +133,6 @@ class Session:
     def _restore(self) -> None:
         """Put back what code may have closed or replaced."""
         os.dup2(self._null, 0)
-        os.dup2(self._background, 1)
-        os.dup2(self._background, 2)
         if not (isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.closed):
             sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - lives on
         # New ones: the old may have been bent. Who still holds them writes to the same sink.
