@@ -304,16 +304,34 @@ import os, resource
         "os.sched_setscheduler(one, os.SCHED_BATCH, os.sched_param(0))",
     ],
 )
-@pytest.mark.parametrize("way", ["reset", "loss"])
-def test_a_preloader_that_was_tampered_with_is_replaced(daemon, tamper, way):
-    before = daemon.value(_STATE)
+@pytest.mark.parametrize("whose", ["preloader()", "os.getppid()"])
+def test_code_cant_change_limits_and_priorities_of_the_trusted(daemon, tamper, whose):
     _preloader(daemon)
-    assert daemon.run(f"one = preloader(); {tamper}")["ok"]
-    if way == "reset":
-        assert daemon.call(type="reset", env={})["ok"]
-    else:
-        assert daemon.run("os._exit(0)")["status"] == "exited"
-    assert daemon.value(_STATE) == before
+    refused = daemon.run(f"one = {whose}; {tamper}")
+    assert refused["error"]["name"] == "PermissionError", refused
+    # Its own it can, and those it starts are fenced in with it.
+    assert daemon.run("resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000)); os.nice(1)")["ok"]
+    code = f"import os, resource, sys; one = int(sys.argv[1]); {tamper}"
+    answer = daemon.run(
+        "import subprocess, sys\n"
+        f"subprocess.run([sys.executable, '-c', {code!r}, str(one)], stderr=-3).returncode"
+    )
+    assert answer["output"] == "1\n", answer
+    before = daemon.value(_STATE)
+    assert daemon.call(type="reset", env={})["ok"]
+    assert daemon.value(_STATE) != before
+
+
+@pytest.mark.parametrize(
+    "call", ["248, b'user', b'n', b'v', 1, -4", "249, b'user', b'n', 0, 0", "250, 0, -4, 1"]
+)
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+def test_code_leaves_nothing_in_keyrings(daemon, call):
+    answer = daemon.run(
+        "import ctypes; c = ctypes.CDLL(None, use_errno=True)\n"
+        f"c.syscall({call}), ctypes.get_errno()"
+    )
+    assert answer["output"] == "(-1, 1)\n", answer
 
 
 def test_rlimits_of_the_session(start):

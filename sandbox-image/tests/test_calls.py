@@ -1,10 +1,13 @@
 """A call's id is run at most once, and its answer waits."""
 
 import json
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
-from client import Gate
+from client import Gate, wait_for
 
 
 def _answers(controller, count: int) -> list[dict]:
@@ -232,3 +235,26 @@ def test_reset_that_can_not_empty_a_directory(daemon):
     (daemon.work / "theirs" / "file").unlink()
     assert daemon.call(type="reset", env={})["ok"]
     assert daemon.run("1 + 1")["output"] == "2\n"
+
+
+def test_a_session_that_ends_before_a_call_is_not_that_calls_end(daemon):
+    code = """
+import os, threading
+def end():
+    while not os.path.exists("end"): pass
+    os._exit(9)
+threading.Thread(target=end).start()
+os.getpid()"""
+    session = int(daemon.run(code)["output"])
+    # It ends while the daemon can't see it, and the next call waits when it can.
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    try:
+        (daemon.work / "end").touch()
+        wait_for(lambda: ") Z " in Path(f"/proc/{session}/stat").read_text())
+        daemon.number += 1
+        daemon.controller.start(daemon.number, "'this ran'")
+    finally:
+        os.kill(daemon.process.pid, signal.SIGCONT)
+    answer = daemon.controller.answer_to(daemon.number)
+    assert (answer["status"], answer["output"]) == ("ok", "'this ran'\n"), answer
+    assert "code 9" in answer["notice"]

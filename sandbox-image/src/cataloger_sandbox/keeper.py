@@ -113,7 +113,7 @@ class Keeper:
         """Run code; the result comes by ``on_result``."""
         self._run = Run(message)
         if self.phase is Phase.IDLE:
-            self._launch()
+            self._launch_if_well()
         elif self.phase is Phase.EMPTY:
             self._begin()
 
@@ -200,6 +200,8 @@ class Keeper:
             return
         if self.phase not in (Phase.IDLE, Phase.RUNNING):
             return
+        if self.phase is Phase.IDLE and self._run is not None:
+            self._launch_if_well()
         if self._channel_closed and now >= self._channel_closed + _CHANNEL_GRACE:
             self._lose("corrupted", "the code closed the session's own channel")
             return
@@ -371,6 +373,11 @@ class Keeper:
             self._lose("corrupted", "the code wrote to the session's own channel")
 
     # A call.
+
+    def _launch_if_well(self) -> None:
+        """Not into a session that has just ended: its end would be told as this call's."""
+        if not linux.has_dead_child():
+            self._launch()
 
     def _launch(self) -> None:
         run = self._run
@@ -595,11 +602,10 @@ class Keeper:
         if run is not None and run.pipe >= 0:  # all writers are gone: what is left ends
             self._settle_pipe(run)
         self._drop_session()
-        self._nursery.discard_if_changed()
         if status != "reset":
             if run is not None and run.started:
                 self._finish_run(status, ok=False, detail=detail, kept=False)
-            else:
+            elif not self._resetting:
                 self._notice = f"the session was replaced before this call: {detail}"
         if self._failed_starts >= _MAX_FAILED_STARTS:
             self._failed_starts = 0

@@ -6,7 +6,6 @@ traced.
 
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -30,7 +29,6 @@ class Nursery:
         self._events = events
         self._on_message = on_message
         self._socket: socket.socket | None = None
-        self._limits: object = None
         self.pid: int | None = None
         self.ready = False
         self.killed = False
@@ -105,30 +103,10 @@ class Nursery:
         message = json.loads(data)
         if message["type"] == "loaded":
             self.ready = True
-            self._limits = self._measure()
             if message["missing"]:
                 names = ", ".join(message["missing"])
                 print(f"cataloger_sandbox: not installed: {names}", file=sys.stderr)
         self._on_message(message)
-
-    def _measure(self) -> object:
-        """What code of the same uid could change about it, to spoil the next session."""
-        assert self.pid is not None
-        kinds = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
-        try:
-            return (
-                os.getpriority(os.PRIO_PROCESS, self.pid),
-                os.sched_getaffinity(self.pid),
-                os.sched_getscheduler(self.pid),
-                [resource.prlimit(self.pid, getattr(resource, kind)) for kind in kinds],
-            )
-        except OSError:
-            return None
-
-    def discard_if_changed(self) -> None:
-        """End a preloader that a session has tampered with; the next start makes another."""
-        if self.pid is not None and self.ready and self._measure() != self._limits:
-            self.kill()
 
     def kill(self) -> None:
         """End it; ``ended`` follows when it was reaped."""

@@ -22,7 +22,7 @@ import types
 from collections import deque
 from collections.abc import Coroutine
 
-from cataloger_sandbox import linux
+from cataloger_sandbox import fence, linux
 from cataloger_sandbox.database import connect_database
 from cataloger_sandbox.display import Display
 from cataloger_sandbox.frames import Reader, decode, encode, frame
@@ -261,6 +261,7 @@ def run(options: dict) -> None:
     os.setsid()
     linux.set_dumpable(True)
     _limit(options["rlimits"])
+    fence.put_up()
     try:
         # Should memory run out faster than the daemon looks, the kernel takes this one first.
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:

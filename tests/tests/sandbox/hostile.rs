@@ -188,14 +188,20 @@ async fn cant_stop_the_daemon(place: Place) {
 async fn cant_spoil_the_next_session(place: Place) {
     let subject = subject(place).await;
     subject.output(FIND).await;
-    subject
+    let changed = subject
         .output(
-            "import resource, signal\nfor pid in trusted['preloader']:\n    \
-             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))\n    \
-             resource.prlimit(pid, resource.RLIMIT_NOFILE, (20, 20))\n    \
-             os.setpriority(os.PRIO_PROCESS, pid, 19)\n    os.kill(pid, signal.SIGSTOP)",
+            "import resource, signal\nchanged = []\n\
+             acts = [lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, 0)),\n    \
+             lambda pid: resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1)),\n    \
+             lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 19), lambda pid: os.setpriority(os.PRIO_USER, 0, 19),\n    \
+             lambda pid: os.sched_setaffinity(pid, {0})]\n\
+             for pid in trusted['preloader'] + trusted['daemon']:\n    \
+             for n, act in enumerate(acts):\n        \
+             try: act(pid); changed.append(n)\n        except PermissionError: pass\n\
+             for pid in trusted['preloader']: os.kill(pid, signal.SIGSTOP)\nchanged",
         )
         .await;
+    assert_eq!(changed, "[]\n");
     assert!(subject.reset(&[]).await.ok);
     assert_eq!(
         subject
