@@ -189,6 +189,61 @@ def test_only_signals_from_outside_stop_the_daemon(daemon):
     assert daemon.process.wait(20) == 0
 
 
+_QUEUE = """
+import ctypes, fcntl, os, signal, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+daemon = os.getppid()
+tkill, tgkill, queue, queue_to_thread = NUMBERS[os.uname().machine]
+nobody = ctypes.create_string_buffer(128)  # a siginfo: queued (-1), by pid 0
+def call(*arguments):
+    result = libc.syscall(*arguments)
+    return result if result >= 0 else ctypes.get_errno()
+def say(number, code=-1):
+    struct.pack_into("=iii4xIi", nobody, 0, number, 0, code, 0, 0)
+    return nobody
+def use_up_the_queue():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+    while call(queue, os.getpid(), int(signal.SIGRTMIN), say(signal.SIGRTMIN)) == 0:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param("call(queue, daemon, 15, say(15))", id="queued"),
+        pytest.param("call(queue_to_thread, daemon, daemon, 15, say(15))", id="queued to a thread"),
+        pytest.param("call(424, os.pidfd_open(daemon), 15, say(15), 0)", id="queued by pidfd"),
+        pytest.param("use_up_the_queue()\ncall(tkill, daemon, 15)", id="tkill"),
+        pytest.param("use_up_the_queue()\ncall(tgkill, daemon, daemon, 15)", id="tgkill"),
+        pytest.param("use_up_the_queue()\ncall(queue, daemon, 15, say(15))", id="queue full"),
+        pytest.param(
+            "use_up_the_queue()\ncall(424, os.pidfd_open(daemon), 15, None, 1)", id="pidfd, thread"
+        ),
+        pytest.param("use_up_the_queue()\nos.kill(daemon, 15) or 1", id="kill"),
+        pytest.param(
+            "ours, theirs = socket.socketpair()\n"
+            "fcntl.fcntl(ours, fcntl.F_SETOWN, daemon)\n"
+            "fcntl.fcntl(ours, 10, 15)  # F_SETSIG\n"
+            "fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)\n"
+            "theirs.send(b'x')",
+            id="sent by the kernel for a file",
+        ),
+    ],
+)
+def test_signals_that_seem_to_come_from_outside_do_not_stop_the_daemon(daemon, forge):
+    numbers = {"x86_64": (200, 234, 129, 297), "aarch64": (130, 131, 138, 240)}
+    answer = daemon.run(f"NUMBERS = {numbers}\n{_QUEUE}\n{forge}")
+    assert (answer["ok"], answer["output"]) == (True, "1\n"), answer
+    # To itself it may: abort, and signals between threads, are made of these.
+    assert (
+        daemon.value("signal.raise_signal(0); call(424, os.pidfd_open(os.getpid()), 0, None, 0)")
+        == 0
+    )
+    daemon.process.terminate()
+    assert daemon.controller.last_words() == [{"type": "bye"}]
+
+
 # Processes that want to outlive a reset. Each holds a listening socket, which tells who lives.
 
 _HOLD = """

@@ -13,6 +13,7 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _SFD_FLAGS = 0o2004000  # SFD_CLOEXEC | SFD_NONBLOCK
 _SIGINFO_BYTES = 128
+_VOUCHED_FOR = (0, 0x80)  # SI_USER, what kill says; SI_KERNEL
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -54,13 +55,17 @@ class SignalQueue:
         return self._descriptor
 
     def read(self) -> list[tuple[int, int]]:
-        """Pairs of signal number and sender's pid (0: from outside of our PID namespace)."""
+        """Pairs of signal number and sender's pid.
+
+        The pid is 0 for who is outside of our PID namespace, and -1 where the kernel does not
+        vouch for it: who queues a signal may put any pid into it.
+        """
         found = []
         try:
             while data := os.read(self._descriptor, 16 * _SIGINFO_BYTES):
                 for start in range(0, len(data), _SIGINFO_BYTES):
-                    number, _, _, pid = struct.unpack_from("=IiiI", data, start)
-                    found.append((number, pid))
+                    number, _, code, pid = struct.unpack_from("=IiiI", data, start)
+                    found.append((number, pid if code in _VOUCHED_FOR else -1))
         except BlockingIOError:
             pass
         return found

@@ -261,7 +261,6 @@ def run(options: dict) -> None:
     os.setsid()
     linux.set_dumpable(True)
     _limit(options["rlimits"])
-    fence.put_up()
     try:
         # Should memory run out faster than the daemon looks, the kernel takes this one first.
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
@@ -273,10 +272,13 @@ def run(options: dict) -> None:
     # The daemon speaks only once we are its child, so the parent is the right one by now.
     data, _, _, _ = socket.recv_fds(control, 1 << 20, 0)
     linux.die_with_parent()
+    fence.put_up(os.getppid())
     reader = Reader()
     reader.feed(data)
     while (payload := reader.next()) is None:
-        reader.feed(control.recv(1 << 20))
+        if not (data := control.recv(1 << 20)):
+            os._exit(0)  # the daemon has given this start up
+        reader.feed(data)
     start = json.loads(payload)
     os.environ.update(start["env"])
     os.chdir(options["work"])
