@@ -17,9 +17,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-const PYTHON: &str = "/opt/venv/bin/python";
+const PYTHON: &str = "/opt/venv/bin/python-untraceable";
 const SOURCE: &str = "/opt/cataloger";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// How a container differs from the usual one.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The password of every test user. Odd on purpose: it must survive URLs.
 pub const PASSWORD: &str = "s3cr%t/with@odd:parts";

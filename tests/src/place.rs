@@ -236,7 +236,7 @@ impl Subject {
             self.seen
                 .lock()
                 .expect("nobody panics with it")
-                .push_str(&chunk.text)
+                .push_str(&chunk.text);
         };
         let executed = self
             .sandbox()
@@ -288,7 +288,7 @@ impl Subject {
     }
 
     /// What a file of the session's directory holds.
-    pub async fn file(&self, name: &str) -> Vec<u8> {
+    pub fn file(&self, name: &str) -> Vec<u8> {
         match &self.host {
             Host::Local(sandbox) => std::fs::read(sandbox.directory().join(name)).expect("it is there"),
             Host::Container(..) => panic!("files of a container are not read here"),

@@ -39,7 +39,7 @@ async fn reads(place: Place, url: &str, writes: &str, mounts: Vec<(std::path::Pa
     )
     .await;
     let cell = |code: &str| Cell {
-        timeout: Duration::from_secs(120),
+        timeout: Duration::from_mins(2),
         ..Cell::new(code)
     };
     let read = subject.cell(cell(READS)).await;
@@ -115,14 +115,11 @@ async fn files_are_read() {
             ).replace("duckdb3", "duckdb"))
             .await;
         assert_eq!(made, "''\n");
-        let bytes = maker.file("x").await;
+        let bytes = maker.file("x");
         maker.close().await;
         std::fs::write(&file, bytes).expect("it can be written");
         let url = |path: &std::path::Path| format!("{kind}:///{}", path.display());
-        let write = match kind {
-            "sqlite" => "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
-            _ => "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
-        };
+        let write = "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")";
         reads(Place::Local, &url(&file), write, vec![]).await;
         let inside = std::path::Path::new("/data");
         let mounts = vec![(directory.path().to_owned(), inside.to_owned())];

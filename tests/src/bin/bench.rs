@@ -54,7 +54,7 @@ async fn calls(place: Place, number: usize) {
     let mut to = echo.stdin.take().expect("it is piped");
     let mut from = echo.stdout.take().expect("it is piped");
     let cell = Cell::new("1");
-    let (mut executes, mut echoes) = (Times::default(), Times::default());
+    let (mut calls, mut echoes) = (Times::default(), Times::default());
     let mut buffer = vec![0; ECHO_BYTES];
     for turn in 0..number + 50 {
         let id = subject.id();
@@ -72,15 +72,15 @@ async fn calls(place: Place, number: usize) {
         to.flush().await.expect("the pipe takes it");
         from.read_exact(&mut buffer).await.expect("it comes back");
         if turn >= 50 {
-            executes.add(took);
+            calls.add(took);
             echoes.add(began.elapsed());
         }
     }
-    println!("bench: {place:?} execute(\"1\") {executes}");
+    println!("bench: {place:?} execute(\"1\") {calls}");
     println!("bench: {place:?} pipe echo of {ECHO_BYTES} bytes {echoes}");
     println!(
         "bench: {place:?} execute over echo ratio={:.1}",
-        executes.ratio(&echoes)
+        calls.ratio(&echoes)
     );
     let status = subject.status().await;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -143,7 +143,7 @@ async fn throughput(place: Place) {
         ),
     ] {
         let cell = Cell {
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
             ..Cell::new(write)
         };
         let began = Instant::now();
@@ -159,7 +159,7 @@ async fn throughput(place: Place) {
         let began = Instant::now();
         let plain = subject
             .cell(Cell {
-                timeout: Duration::from_secs(120),
+                timeout: Duration::from_mins(2),
                 ..Cell::new(piped)
             })
             .await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cataloger::sandbox::client::{Attach, Client, Connection, Dial, Identity, Timing};
-use cataloger::sandbox::{CallId, Cell, InstallationSecret, Loss, Sandbox, SandboxError};
+use cataloger::sandbox::{CallId, Cell, InstallationSecret, Loss, Sandbox, SandboxError, Variables};
 use cataloger_tests::cutting::Cutting;
 use cataloger_tests::place::{Place, RUN, Subject, identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,7 +67,7 @@ async fn knows_its_key(place: Place) {
                 boot: Some(boot.clone()),
             },
             Attach::New {
-                env: Default::default(),
+                env: Variables::default(),
             },
         ] {
             let refused = Client::connect(subject.dial(), stranger.clone(), attach, Timing::default()).await;

@@ -34,7 +34,7 @@ pub(crate) use on_every_transport;
 /// No test hangs.
 async fn within_deadline(scenario: impl Future<Output = ()>) {
     // The first one in a container may have to wait for the image.
-    let minutes = std::time::Duration::from_secs(180);
+    let minutes = std::time::Duration::from_mins(3);
     tokio::time::timeout(minutes, scenario)
         .await
         .expect("the test ends in time");
