@@ -114,6 +114,36 @@ async fn cant_read_or_trace_the_trusted_processes(place: Place) {
     subject.close().await;
 }
 
+/// A thin client in code's hands would outlive a reset: it is none of the session's processes. Of the image
+/// only: on this machine, what Python is there can be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cant_seize_a_thin_client_as_it_starts() {
+    crate::within_deadline(async {
+        let subject = subject(Place::Container).await;
+        subject.output(FIND).await;
+        // Ends one thin client after the other, and lies in wait for the next from before its exec on.
+        let seized = subject
+            .output(
+                "import ctypes, time\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+                 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]\n\
+                 known, met, seized = set(map(str, trusted['daemon'] + trusted['preloader'])) | {str(os.getpid())}, 0, 0\n\
+                 end = time.monotonic() + 15\n\
+                 while met < 4 and time.monotonic() < end:\n    \
+                 for name in [n for n in os.listdir('/proc') if n.isdigit() and n not in known]:\n        \
+                 known.add(name)\n        until = time.monotonic() + 0.3\n        \
+                 while time.monotonic() < until and os.path.exists(f'/proc/{name}'):\n            \
+                 if libc.ptrace(0x4206, int(name), None, None) == 0:\n                seized += 1\n                break\n        \
+                 met += 'connect' in cmdline(name)[:6]\n        \
+                 try: os.kill(int(name), 9)\n        except OSError: pass\n\
+                 met, seized",
+            )
+            .await;
+        assert_eq!(seized, "(4, 0)\n");
+        subject.close().await;
+    })
+    .await;
+}
+
 async fn cant_forge_or_hide_a_result(place: Place) {
     let subject = subject(place).await;
     // To every descriptor that it can find it writes what its own channel would carry.
