@@ -502,3 +502,27 @@ def test_no_secret_is_told(start):
     told = [json.dumps(heard), repr(cmdline), daemon.close()]
     for secret in (SECRET, KEY.hex()):
         assert not any(secret in text for text in told)
+
+
+_POISON = """
+import os, matplotlib, signal
+text = "figure.dpi: 33"
+home = os.path.expanduser("~")
+for place in (matplotlib.get_configdir(), ".", home, home + "/.config/matplotlib"):
+    os.makedirs(place, exist_ok=True)
+    with open(place + "/matplotlibrc", "w") as file:
+        file.write(text)
+os.kill(preloader(), signal.SIGKILL)
+os._exit(0)
+"""
+
+
+def test_a_new_preloader_heeds_no_settings_that_code_has_left(start):
+    pytest.importorskip("matplotlib")
+    daemon = start("--preload", "matplotlib.pyplot")
+    _preloader(daemon)
+    assert daemon.run(_POISON)["status"] == "exited"
+    assert daemon.value("import matplotlib; matplotlib.rcParams['figure.dpi']") == 100
+    assert daemon.call(type="reset", env={})["ok"]
+    assert daemon.value("import matplotlib; matplotlib.rcParams['figure.dpi']") == 100
+    assert daemon.value("import os; os.path.expanduser('~') == os.getcwd()")

@@ -54,15 +54,20 @@ class Nursery:
         self._events.on_readable(ours, self._hear)
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of the daemon's own environment but what programs can't do without."""
+        """Nothing of the daemon's own environment but what programs can't do without.
+
+        And nothing that leads imports to files that code may have written, since what they would
+        do there lasts: the session gets its HOME for itself, and a later preloader finds nothing
+        in the place where matplotlib keeps settings and fonts.
+        """
         options = self._options
         environment = {
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
-            "HOME": options.work,
+            "HOME": "/nonexistent",
             "TMPDIR": options.tmp,
             "LANG": "C.UTF-8",
             "MPLBACKEND": "agg",
-            "MPLCONFIGDIR": os.path.join(options.tmp, "matplotlib"),
+            "MPLCONFIGDIR": os.path.join(options.tmp, f"matplotlib-{os.urandom(8).hex()}"),
         }
         for name in ("TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"):
             if name in os.environ:

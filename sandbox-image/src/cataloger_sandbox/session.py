@@ -280,7 +280,7 @@ def run(options: dict) -> None:
             os._exit(0)  # the daemon has given this start up
         reader.feed(data)
     start = json.loads(payload)
-    os.environ.update(start["env"])
+    os.environ.update({"HOME": options["work"]} | start["env"])
     os.chdir(options["work"])
     sys.path[:] = [
         options["work"],
