@@ -5,3 +5,4 @@
 
 pub mod sandbox;
 pub mod session;
+pub mod store;

@@ -1,0 +1,121 @@
+//! Proves that a store keeps the promise of [`Store::create`], before anything rests on it.
+//!
+//! Some servers take `If-None-Match: *` and overwrite all the same. Two operators on such a store would both
+//! believe that a run is theirs.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::error::{Class, StoreError};
+use super::{ContentType, Creation, Key, Layout, Store};
+
+/// How many write the same key at once.
+const WRITERS: u32 = 4;
+
+/// What the preflight saw.
+#[derive(Debug, Clone, Default)]
+pub struct Proof {
+    /// A probe that could not be removed, and why. Runs work all the same; removing old ones will not.
+    pub leftover: Option<StoreError>,
+}
+
+/// Why a store is not used.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum PreflightError {
+    /// It can't be used at all.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It overwrites.
+    #[error(
+        "the store at {on} does not keep to If-None-Match ({message}), so two runs could overwrite one another: use another store, or a newer release of its server"
+    )]
+    ConditionIgnored {
+        /// The probe.
+        on: String,
+        /// What it did.
+        message: String,
+    },
+    /// It does not give back what was written.
+    #[error("the store at {on} does not give back what was written ({message}): use another store")]
+    Untrue {
+        /// The probe.
+        on: String,
+        /// What it gave.
+        message: String,
+    },
+}
+
+impl PreflightError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::ConditionIgnored { .. } | Self::Untrue { .. } => Class::Stop,
+        }
+    }
+}
+
+/// Lets several writers race for a probe, then writes it once more, looks what is there, and removes it.
+pub async fn prove(store: &dyn Store, layout: &Layout) -> Result<Proof, PreflightError> {
+    let key = layout.probe(rand::random(), 1);
+    let proven = race(store, &key).await;
+    // Also after a failure: what was written must go.
+    let leftover = store.delete(&key).await.err();
+    proven.map(|()| Proof { leftover })
+}
+
+fn content(writer: u32) -> Bytes {
+    Bytes::from(format!("{{\"probe\": {writer}}}\n"))
+}
+
+async fn race(store: &dyn Store, key: &Key) -> Result<(), PreflightError> {
+    let write = |writer| store.create(key, content(writer), ContentType::Json);
+    // All are waited for, so that none writes after the probe was removed.
+    let made = tokio::join!(write(0), write(1), write(2), write(3));
+    let mut winners = Vec::new();
+    let mut failed = None;
+    for (writer, made) in (0..WRITERS).zip([made.0, made.1, made.2, made.3]) {
+        match made {
+            Ok(Creation::Created) => winners.push(writer),
+            Ok(Creation::Exists) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let ignored = |message: String| PreflightError::ConditionIgnored {
+        on: store.uri(key),
+        message,
+    };
+    if winners.len() > 1 {
+        return Err(ignored(format!(
+            "{} of {WRITERS} writers of one object were told that they made it",
+            winners.len()
+        )));
+    }
+    if store.create(key, content(WRITERS), ContentType::Json).await? == Creation::Created {
+        return Err(ignored("it made an object anew that was there".into()));
+    }
+    let found = store.get(key).await?.map(|object| object.content);
+    // No winner: its answer was lost, and the second try found its own object.
+    let expected = match winners[..] {
+        [winner] => vec![content(winner)],
+        _ => (0..WRITERS).map(content).collect(),
+    };
+    match found {
+        Some(found) if expected.contains(&found) => Ok(()),
+        Some(found) if found == content(WRITERS) => Err(ignored(
+            "it said that the object was there, and overwrote it".into(),
+        )),
+        Some(found) => Err(PreflightError::Untrue {
+            on: store.uri(key),
+            message: format!("{} other bytes", found.len()),
+        }),
+        None => Err(PreflightError::Untrue {
+            on: store.uri(key),
+            message: "nothing is there".into(),
+        }),
+    }
+}
