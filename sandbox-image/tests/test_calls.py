@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client import Gate, wait_for
+from client import Daemon, Gate, make_directory, wait_for
 
 
 def _answers(controller, count: int) -> list[dict]:
@@ -258,3 +258,32 @@ os.getpid()"""
     answer = daemon.controller.answer_to(daemon.number)
     assert (answer["status"], answer["output"]) == ("ok", "'this ran'\n"), answer
     assert "code 9" in answer["notice"]
+
+
+def test_sessions_that_end_as_they_start_are_given_up(place):
+    # Too few descriptors for its own: it may be gone before the daemon hears that it is there.
+    few = Daemon(make_directory(place / "few"), "--preload", "", "--rlimit", "nofile=100")
+    try:
+        for _ in range(10):
+            answer = few.run("1")
+            assert (answer["status"], answer["state"]) == ("unavailable", "lost"), answer
+            assert "as they started" in answer["detail"]
+    finally:
+        few.close()
+    assert few.process.returncode == 0
+
+
+def test_a_call_that_waits_for_a_session_can_be_interrupted(daemon):
+    assert daemon.run("import os\nos._exit(0)")["status"] == "exited"
+    daemon.number += 1
+    daemon.controller.start(daemon.number, "while True: pass")
+    daemon.controller.send({"type": "interrupt", "id": daemon.number})
+    answer = daemon.controller.answer_to(daemon.number)
+    assert answer["status"] == "interrupted", answer
+    assert answer["state"] == "kept", answer
+
+
+def test_a_blocked_interrupt_is_of_one_call_only(daemon):
+    assert daemon.run("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [2])")["ok"]
+    answer = daemon.run("while True: pass", timeout_ms=100, grace_ms=20_000)
+    assert (answer["status"], answer["state"]) == ("timeout", "kept"), answer

@@ -28,6 +28,8 @@ _CLEAR_PAUSE = 0.003
 _CHANNEL_GRACE = 0.2
 _MAX_TOLD = 64 * 1024  # bytes of a session's message: an error's text is the longest
 _TERM_SECONDS = 2.0
+# So many processes beyond the allowed ones are the container's own: streams, and the trusted.
+_OTHERS = 64
 _WATCH_RUNNING = (0.02, 0.2)  # seconds between looks at memory, at the process table
 _WATCH_IDLE = (0.25, 1.0)
 
@@ -98,6 +100,7 @@ class Keeper:
         self._notice: str | None = None
         self._background = Background(events)
         self._passes = 0
+        self._met: set[int] = set()
         self._looked_memory = 0.0
         self._looked_table = 0.0
         self._stopping = 0.0
@@ -135,7 +138,7 @@ class Keeper:
             return False
         if self.phase is Phase.RUNNING:
             self._interrupt(run, "interrupted")
-        elif self.phase is not Phase.CLEARING:  # it has not begun: it never will
+        elif not run.started:  # it never will
             self._finish_run("interrupted", ok=False, detail="interrupted before it began")
         return True
 
@@ -223,6 +226,10 @@ class Keeper:
         memory, table = self._pace()
         if now >= self._looked_table + table:
             self._looked_table = now
+            if self._is_storm():
+                complaint = self._watch.too_many(linux.count_processes())
+                self._lose("too_many_processes", complaint or "the code had too many processes")
+                return
             self._watch.list_processes(self._apart())
             if complaint := self._watch.too_many():
                 self._lose("too_many_processes", complaint)
@@ -307,7 +314,11 @@ class Keeper:
         self._sweep_wanted = False
         if failed:
             self._enter(Phase.EMPTY)
-            self._finish_reset(ok=False, detail="not everything could be removed: " + failed[0])
+            why = "not everything could be removed: " + failed[0]
+            if self._resetting:
+                self._finish_reset(ok=False, detail=why)
+            elif self._run is not None:  # the reset itself was given up before
+                self._finish_run("unavailable", ok=False, detail=why, kept=False)
             return
         self._fork()
 
@@ -315,9 +326,12 @@ class Keeper:
         if not pid or self._channel is None:
             self._give_up_start("the system allows no new process")
             return
-        self._session = pid
         self.generation += 1
         self._enter(Phase.STARTING)
+        if not linux.is_child(pid):  # it has ended, and was reaped, before we knew that it is ours
+            self._lose("killed", "the session ended as it started")
+            return
+        self._session = pid
         self._events.on_readable(self._channel, self._hear_session)
         self._tell_session({"type": "start", "env": self._env or {}}, [])
 
@@ -560,11 +574,31 @@ class Keeper:
             self._events.forget(self._channel)
         self._channel_closed = 0.0
         self._passes = 0
+        self._met = set()
         self._enter(Phase.CLEARING)
         self._clear(time.monotonic())
 
+    def _is_storm(self) -> bool:
+        """Whether there are so many processes that to look at each takes too long.
+
+        They leave the daemon a thousandth of the processor.
+        """
+        limit = self._options.process_limit
+        return os.getpid() == 1 and 0 < limit < linux.count_processes() - _OTHERS
+
+    @staticmethod
+    def _end_all() -> None:
+        """All at once, and the preloader and the streams with them."""
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
     def _clear(self, now: float) -> None:
         """One pass over what is left of the session."""
+        if self._is_storm() and now <= self._phase_since + _CLEAR_SECONDS:
+            self._end_all()
+            return
         left = self._watch.list_processes(self._apart())
         # Who forks and ends all the time may not be found, but leaves dead children to us.
         if not left and self._session is None and not linux.has_dead_child():
@@ -572,13 +606,12 @@ class Keeper:
             return
         if now > self._phase_since + _CLEAR_SECONDS:
             raise Unclearable(f"{len(left)} processes of the session can't be ended")
-        self._passes += 1
-        if self._passes > 3 and os.getpid() == 1:
-            # A storm of forks: all at once. It takes the preloader with it.
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        # A process that takes its time to end, for all the memory it has, is no storm.
+        if not left <= self._met or not left:
+            self._passes += 1
+        self._met |= left
+        if self._passes > 3 and os.getpid() == 1:  # a storm of forks
+            self._end_all()
             return
         # Stopped ones can't fork while the rest is ended.
         for number in (signal.SIGSTOP, signal.SIGKILL):

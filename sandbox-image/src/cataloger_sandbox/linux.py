@@ -98,6 +98,11 @@ def parents() -> dict[int, int]:
     return found
 
 
+def count_processes() -> int:
+    """How many processes can be seen, dead ones too: quick, also with thousands of them."""
+    return sum(name.isdigit() for name in os.listdir("/proc"))
+
+
 def descendants(root: int) -> set[int]:
     """All living processes below a process."""
     children: dict[int, list[int]] = {}
@@ -111,6 +116,15 @@ def descendants(root: int) -> set[int]:
                 found.add(pid)
                 waiting.append(pid)
     return found
+
+
+def is_child(pid: int) -> bool:
+    """Whether a process is a child of ours, living or not waited for yet."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def has_dead_child() -> bool:

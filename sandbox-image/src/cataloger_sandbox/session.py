@@ -140,6 +140,7 @@ class Session:
         sys.stderr = sys.__stderr__ = Text(self._sink, 2, "<stderr>")
         builtins.print = self._display.print
         signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _on_interrupt(self, _number: int, _frame: object) -> None:
         if self._interruptible:
@@ -261,6 +262,7 @@ def run(options: dict) -> None:
     os.setsid()
     linux.set_dumpable(True)
     _limit(options["rlimits"])
+    os.nice(options["nice"])
     try:
         # Should memory run out faster than the daemon looks, the kernel takes this one first.
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:

@@ -34,9 +34,10 @@ class Watch:
         self.processes = linux.descendants(os.getpid()) - apart_from
         return self.processes
 
-    def too_many(self) -> str | None:
+    def too_many(self, count: int | None = None) -> str | None:
         """A sentence if there are too many processes."""
-        count = len(self.processes)
+        if count is None:
+            count = len(self.processes)
         if self._process_limit and count > self._process_limit:
             return f"the code had {count} processes, and {self._process_limit} are allowed"
         return None

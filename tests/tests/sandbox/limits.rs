@@ -214,6 +214,30 @@ async fn ends_storms_of_forks(place: Place) {
     subject.close().await;
 }
 
+/// Nothing but the container's own limit holds this one back; as a process, its user's limit does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comes_back_from_a_storm_that_never_rests() {
+    crate::within_deadline(async {
+        let subject = Subject::bare(Place::Container).await;
+        let began = Instant::now();
+        let executed = subject
+            .cell(Cell {
+                timeout: Duration::from_secs(100),
+                ..Cell::new("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass")
+            })
+            .await;
+        assert_eq!(
+            outcome(&executed),
+            (false, Status::TooManyProcesses, State::Lost),
+            "{executed:?}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert_eq!(subject.output("1").await, "1\n");
+        subject.close().await;
+    })
+    .await;
+}
+
 async fn tells_how_a_process_ended(place: Place) {
     let subject = Subject::bare(place).await;
     for (code, status, says) in [

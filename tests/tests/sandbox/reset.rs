@@ -10,6 +10,7 @@ on_every_transport!(
     empties_every_writable_directory,
     forgets_the_environment,
     keeps_files_when_the_session_is_lost,
+    keeps_the_preloader_when_a_large_session_ends,
     puts_files_for_the_next_session,
 );
 
@@ -102,6 +103,20 @@ async fn forgets_the_environment(place: Place) {
         "{}",
         failed.output
     );
+    subject.close().await;
+}
+
+/// A session with much memory takes its time to end: no reason to end all that there is.
+async fn keeps_the_preloader_when_a_large_session_ends(place: Place) {
+    let subject = Subject::bare(place).await;
+    let preloader = "import os\n\
+         [pid for pid in os.listdir('/proc') if pid.isdigit() and int(pid) != os.getpid()\n \
+         and f'\\nPPid:\\t{os.getppid()}\\n' in open(f'/proc/{pid}/status').read()\n \
+         and 'preloader' in open(f'/proc/{pid}/cmdline').read()]";
+    let before = subject.output(preloader).await;
+    subject.output("x = bytearray(b'1') * (500 << 20)").await;
+    assert!(subject.reset(&[]).await.ok);
+    assert_eq!(subject.output(preloader).await, before);
     subject.close().await;
 }
 
