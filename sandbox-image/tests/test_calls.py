@@ -287,3 +287,10 @@ def test_a_blocked_interrupt_is_of_one_call_only(daemon):
     assert daemon.run("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [2])")["ok"]
     answer = daemon.run("while True: pass", timeout_ms=100, grace_ms=20_000)
     assert (answer["status"], answer["state"]) == ("timeout", "kept"), answer
+
+
+def test_an_environment_either_arrives_or_is_refused(daemon):
+    assert daemon.call(type="reset", env={"A": "\x01" * 10_000})["ok"]
+    assert daemon.value("import os; len(os.environ['A'])") == 10_000
+    refused = daemon.call(type="reset", env={"A": "\x01" * 60_000})
+    assert (refused["type"], refused["code"]) == ("refusal", "invalid"), refused

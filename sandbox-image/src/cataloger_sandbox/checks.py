@@ -48,16 +48,15 @@ def environment(message: object) -> dict[str, str]:
     env = message.get("env") if isinstance(message, dict) else None
     if not isinstance(env, dict):
         raise ValueError("env must be an object")
-    size = 0
     for name, value in env.items():
         # The values are secrets: they are in no message.
         if not isinstance(value, str) or "\0" in value:
             raise ValueError(f"env: the value of {name[:100]!r} must be a text without null bytes")
         if not name or "=" in name or "\0" in name:
             raise ValueError(f"env: {name[:100]!r} can't be a name")
-        size += len(name) + len(value)
-    if size > _MAX_ENV_BYTES:
-        raise ValueError(f"env must have at most {_MAX_ENV_BYTES} characters")
+    # As it goes to the session: what does not fit into a socket's buffer would be cut off.
+    if len(frames.encode(env)) > _MAX_ENV_BYTES:
+        raise ValueError(f"env must have at most {_MAX_ENV_BYTES} bytes as JSON")
     return env
 
 
