@@ -3,6 +3,8 @@
 //!
 //! The library holds the rooms; `main.rs` only wires them together.
 
+pub mod api;
+pub mod crds;
 pub mod sandbox;
 pub mod session;
 pub mod store;

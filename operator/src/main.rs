@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use cataloger::crds::{self, CrdsArguments};
 use cataloger::session::{self, SessionArguments};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -17,6 +18,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Session(SessionArguments),
+    Crds(CrdsArguments),
 }
 
 #[tokio::main]
@@ -30,6 +32,7 @@ async fn main() {
         .init();
     let code = match arguments.command {
         Command::Session(arguments) => session::run(arguments).await,
+        Command::Crds(arguments) => crds::run(&arguments),
     };
     // A thread may still wait for a line of standard input; the runtime would wait for it.
     std::process::exit(code.into())
