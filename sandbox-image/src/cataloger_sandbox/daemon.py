@@ -18,6 +18,8 @@ from cataloger_sandbox.options import DEFAULT_MODULES, Options
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 3 * BEAT_SECONDS
 HELLO_SECONDS = 10.0
+# Of a stranger's frames: an environment of the first session fits in, a heap of garbage does not.
+MAX_HELLO = 256 * 1024
 MAX_STRANGERS = 8  # connections that have proven nothing yet
 # A controller that does not read: output for its eyes is left out, then it is cut off.
 _WATCHING_LIMIT = 1024 * 1024
@@ -30,7 +32,7 @@ class Connection:
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
-        self.reader = Reader()
+        self.reader = Reader(MAX_HELLO)
         self.nonce = os.urandom(16).hex()
         self.since = self.heard = self.beaten = time.monotonic()
         self.incoming: frames.Seal | None = None
@@ -312,6 +314,7 @@ class Daemon:
             self._close(former)
             self._controller = connection
         connection.incoming, connection.outgoing = frames.seals(key, bound_to)
+        connection.reader.limit = frames.MAX_FRAME
         if claiming:
             self._keeper.open(env)
         self._send(

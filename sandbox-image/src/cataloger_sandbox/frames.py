@@ -35,7 +35,7 @@ class Reader:
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
-        self._limit = limit
+        self.limit = limit
 
     def feed(self, data: bytes) -> None:
         """Add bytes that were read."""
@@ -46,8 +46,8 @@ class Reader:
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > self._limit:
-            raise FrameError(f"a frame of {length} bytes is over the limit of {self._limit}")
+        if length > self.limit:
+            raise FrameError(f"a frame of {length} bytes is over the limit of {self.limit}")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
