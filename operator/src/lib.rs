@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod crds;
+pub mod llm;
 pub mod sandbox;
 pub mod session;
 pub mod store;

@@ -1,0 +1,506 @@
+//! When to ask again, when to ask another model, and when to give up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
+
+use super::{Attempt, Class, Model, ModelError, ModelSpec, Progress, Request, StopReason, Turn};
+
+/// How patiently a model is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many times it is asked in all.
+    pub attempts: u32,
+    /// The first wait, doubled each time.
+    pub first: Duration,
+    /// The longest of these waits. A provider may ask for a longer one.
+    pub longest: Duration,
+    /// How long may be waited in all.
+    pub patience: Duration,
+}
+
+impl RetryPolicy {
+    /// With another model to turn to.
+    pub const WITH_FALLBACK: Self = Self {
+        attempts: 4,
+        patience: Duration::from_secs(30),
+        ..Self::ALONE
+    };
+    /// With none.
+    pub const ALONE: Self = Self {
+        attempts: 9,
+        first: Duration::from_secs(1),
+        longest: Duration::from_mins(1),
+        patience: Duration::from_mins(5),
+    };
+}
+
+/// What is done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The same is asked again, after a wait.
+    Again(Duration),
+    /// Another model is asked.
+    Next,
+    /// The error is final.
+    GiveUp,
+}
+
+/// What has happened so far with one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tried {
+    /// How many times it has failed.
+    pub failures: u32,
+    /// How long was waited.
+    pub waited: Duration,
+}
+
+/// What to do about a failure. `left` is the time to the deadline, `jitter` a random number from 0 to 1.
+pub fn decide(
+    policy: &RetryPolicy,
+    tried: Tried,
+    error: &ModelError,
+    left: Option<Duration>,
+    jitter: f64,
+) -> Decision {
+    match error.class() {
+        Class::Elsewhere => return Decision::Next,
+        Class::Shorten | Class::Stop => return Decision::GiveUp,
+        Class::Retry => {}
+    }
+    let wait = wait(policy, tried.failures, error.retry_after(), jitter);
+    let impatient = tried.failures >= policy.attempts
+        || tried.waited.saturating_add(wait) > policy.patience
+        || left.is_some_and(|left| wait >= left);
+    if impatient {
+        Decision::Next
+    } else {
+        Decision::Again(wait)
+    }
+}
+
+/// Half of the wait is fixed, half is random, so that those who failed together don't come back together. What
+/// the provider asks for is a floor.
+fn wait(policy: &RetryPolicy, failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+    let jitter = jitter.clamp(0.0, 1.0);
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(30));
+    let full = policy.first.saturating_mul(doubled).min(policy.longest);
+    let own = full.mul_f64(0.5 + jitter / 2.0);
+    match asked {
+        Some(asked) if asked >= own => asked.saturating_add(policy.first.mul_f64(jitter)),
+        _ => own,
+    }
+}
+
+struct Link {
+    model: Arc<dyn Model>,
+    policy: RetryPolicy,
+}
+
+/// Several models, asked in order until one answers, each as patiently as its policy says.
+///
+/// It has no state. The model that gave the last turn of a conversation is asked first, so a conversation stays
+/// with the model that it fell back to (whose cache and thoughts it has), also after a restart.
+pub struct Chain {
+    first: Link,
+    others: Vec<Link>,
+}
+
+impl Chain {
+    /// Of one model.
+    pub fn new(model: Arc<dyn Model>, policy: RetryPolicy) -> Self {
+        Self {
+            first: Link { model, policy },
+            others: Vec::new(),
+        }
+    }
+
+    /// With another one to fall back to.
+    #[must_use]
+    pub fn or(mut self, model: Arc<dyn Model>, policy: RetryPolicy) -> Self {
+        self.others.push(Link { model, policy });
+        self
+    }
+
+    /// From the one that gave the last turn, around.
+    fn order(&self, last: Option<&ModelSpec>) -> Vec<&Link> {
+        let mut links: Vec<&Link> = std::iter::once(&self.first).chain(&self.others).collect();
+        let start = last.and_then(|last| links.iter().position(|link| link.model.spec() == last));
+        links.rotate_left(start.unwrap_or(0));
+        links
+    }
+}
+
+/// One model, until it answers or there is no point in asking it again.
+async fn ask(
+    link: &Link,
+    request: &Request<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    attempts: &mut Vec<Attempt>,
+) -> Result<Turn, (Decision, ModelError)> {
+    let asked = link.model.spec();
+    let mut tried = Tried::default();
+    loop {
+        let error = match link.model.complete(request, progress).await {
+            Ok(turn) => return Ok(turn),
+            Err(error) => error,
+        };
+        tried.failures += 1;
+        let left = request
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let decision = decide(&link.policy, tried, &error, left, rand::random());
+        let wait = match decision {
+            Decision::Again(wait) => wait,
+            Decision::Next | Decision::GiveUp => Duration::ZERO,
+        };
+        attempts.push(Attempt {
+            asked: asked.clone(),
+            problem: error.to_string(),
+            spent: error.spent(),
+            waited: wait,
+        });
+        if !matches!(decision, Decision::Again(_)) {
+            return Err((decision, error));
+        }
+        tracing::warn!(model = %asked, problem = %error, wait_ms = wait.as_millis(), "asking a model again");
+        progress(Progress::Retrying {
+            model: asked.clone(),
+            problem: error.to_string(),
+            after: wait,
+        });
+        sleep(wait).await;
+        tried.waited += wait;
+    }
+}
+
+#[async_trait]
+impl Model for Chain {
+    async fn complete(
+        &self,
+        request: &Request<'_>,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Turn, ModelError> {
+        request.check()?;
+        let mut attempts = Vec::new();
+        let mut refused: Option<Turn> = None;
+        let mut last: Option<(ModelSpec, ModelError)> = None;
+        let mut from: Option<(ModelSpec, String)> = None;
+        for link in self.order(request.last_turn().map(|turn| &turn.asked)) {
+            let asked = link.model.spec().clone();
+            if let Some((from, problem)) = from.take() {
+                tracing::warn!(%from, to = %asked, problem, "falling back to another model");
+                progress(Progress::FellBack {
+                    from,
+                    to: asked.clone(),
+                    problem,
+                });
+            }
+            match ask(link, request, progress, &mut attempts).await {
+                Ok(mut turn) if turn.stop == StopReason::Refusal && refused.is_none() => {
+                    // Another model may answer. If none does, the refusal is the answer.
+                    let problem = turn.stop_detail.as_ref().map_or_else(
+                        || format!("{asked} refused"),
+                        |why| format!("{asked} refused: {why}"),
+                    );
+                    turn.attempts.clone_from(&attempts);
+                    attempts.push(Attempt {
+                        asked: asked.clone(),
+                        problem: problem.clone(),
+                        spent: turn.usage,
+                        waited: Duration::ZERO,
+                    });
+                    refused = Some(turn);
+                    from = Some((asked, problem));
+                }
+                Ok(mut turn) => {
+                    turn.attempts = attempts;
+                    return Ok(turn);
+                }
+                Err((decision, error)) => {
+                    let problem = error.to_string();
+                    last = Some((asked.clone(), error));
+                    from = Some((asked, problem));
+                    if decision == Decision::GiveUp {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(mut turn) = refused {
+            // What was tried after it was paid for too.
+            let own = turn.attempts.len();
+            turn.attempts.extend(attempts.into_iter().skip(own + 1));
+            return Ok(turn);
+        }
+        Err(match last {
+            // One attempt needs no list, but what it used must not be lost.
+            Some((_, error)) if attempts.len() == 1 => error,
+            Some((_, last)) => ModelError::Exhausted {
+                attempts,
+                last: Box::new(last),
+            },
+            None => ModelError::setup("there is no model to ask"),
+        })
+    }
+
+    fn spec(&self) -> &ModelSpec {
+        self.first.model.spec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::super::error::tests::status;
+    use super::super::tests::{request, turn};
+    use super::super::{Message, Usage};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn after(failures: u32, error: &ModelError, left: Option<Duration>, jitter: f64) -> Decision {
+        let tried = Tried {
+            failures,
+            waited: Duration::ZERO,
+        };
+        decide(&RetryPolicy::ALONE, tried, error, left, jitter)
+    }
+
+    #[test]
+    fn waits_double_and_are_bounded() {
+        let error = status(529, None);
+        assert_eq!(after(1, &error, None, 1.0), Decision::Again(SECOND));
+        assert_eq!(after(1, &error, None, 0.0), Decision::Again(SECOND / 2));
+        assert_eq!(after(4, &error, None, 1.0), Decision::Again(SECOND * 8));
+        assert_eq!(after(8, &error, None, 1.0), Decision::Again(SECOND * 60));
+        assert_eq!(after(9, &error, None, 0.0), Decision::Next);
+    }
+
+    #[test]
+    fn retry_after_is_a_floor() {
+        assert_eq!(
+            after(1, &status(429, Some(20)), None, 0.0),
+            Decision::Again(SECOND * 20)
+        );
+        assert_eq!(
+            after(1, &status(429, Some(20)), None, 1.0),
+            Decision::Again(SECOND * 21)
+        );
+        assert_eq!(
+            after(6, &status(429, Some(1)), None, 0.0),
+            Decision::Again(SECOND * 16)
+        );
+        // Longer than is waited in all: there is no point in waiting less.
+        assert_eq!(after(1, &status(429, Some(3600)), None, 0.0), Decision::Next);
+        assert_eq!(after(1, &status(429, Some(u64::MAX)), None, 1.0), Decision::Next);
+    }
+
+    #[test]
+    fn nothing_is_waited_for_beyond_the_deadline() {
+        let error = status(503, None);
+        assert_eq!(after(1, &error, Some(SECOND), 1.0), Decision::Next);
+        assert_eq!(after(1, &error, Some(SECOND * 2), 1.0), Decision::Again(SECOND));
+        assert_eq!(after(1, &error, Some(Duration::ZERO), 0.0), Decision::Next);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let tried = Tried {
+            failures: 3,
+            waited: Duration::from_secs(299),
+        };
+        let decision = decide(&RetryPolicy::ALONE, tried, &status(500, None), None, 0.5);
+        assert_eq!(decision, Decision::Next);
+    }
+
+    #[test]
+    fn what_can_not_help_is_not_done() {
+        for code in [400, 401, 413, 422] {
+            assert_eq!(
+                after(1, &status(code, Some(1)), None, 0.0),
+                Decision::GiveUp,
+                "{code}"
+            );
+        }
+        for code in [403, 404] {
+            assert_eq!(
+                after(1, &status(code, Some(1)), None, 0.0),
+                Decision::Next,
+                "{code}"
+            );
+        }
+    }
+
+    /// Answers as it is told, and remembers when.
+    struct Told {
+        spec: ModelSpec,
+        answers: Mutex<VecDeque<Result<Turn, ModelError>>>,
+        asked: Mutex<Vec<Instant>>,
+    }
+
+    impl Told {
+        fn new(spec: &str, answers: impl IntoIterator<Item = Result<Turn, ModelError>>) -> Arc<Self> {
+            Arc::new(Self {
+                spec: spec.parse().unwrap(),
+                answers: Mutex::new(answers.into_iter().collect()),
+                asked: Mutex::default(),
+            })
+        }
+
+        fn times(&self) -> usize {
+            self.asked.lock().unwrap().len()
+        }
+    }
+
+    #[async_trait]
+    impl Model for Told {
+        async fn complete(
+            &self,
+            _: &Request<'_>,
+            _: &mut (dyn FnMut(Progress) + Send),
+        ) -> Result<Turn, ModelError> {
+            self.asked.lock().unwrap().push(Instant::now());
+            self.answers.lock().unwrap().pop_front().expect("asked too often")
+        }
+
+        fn spec(&self) -> &ModelSpec {
+            &self.spec
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "they stand in lists beside errors")]
+    fn answer(spec: &str) -> Result<Turn, ModelError> {
+        let mut turn = turn(spec, &[]);
+        turn.usage.output = 10;
+        turn.stop = StopReason::EndTurn;
+        Ok(turn)
+    }
+
+    fn refusal(spec: &str) -> Result<Turn, ModelError> {
+        answer(spec).map(|turn| Turn {
+            stop: StopReason::Refusal,
+            stop_detail: Some("bio".into()),
+            ..turn
+        })
+    }
+
+    fn broken(spec: &str) -> Result<Turn, ModelError> {
+        Err(ModelError::Broken {
+            model: spec.parse().unwrap(),
+            message: "cut".into(),
+            spent: Usage {
+                output: 7,
+                ..Usage::default()
+            },
+        })
+    }
+
+    fn chain(models: &[&Arc<Told>]) -> Chain {
+        let mut models = models.iter().map(|model| Arc::clone(*model) as Arc<dyn Model>);
+        let first = Chain::new(models.next().unwrap(), RetryPolicy::WITH_FALLBACK);
+        models.fold(first, |chain, model| chain.or(model, RetryPolicy::WITH_FALLBACK))
+    }
+
+    async fn complete(chain: &Chain, messages: &[Message]) -> (Result<Turn, ModelError>, Vec<Progress>) {
+        let mut seen = Vec::new();
+        let result = chain
+            .complete(&request(messages), &mut |progress| seen.push(progress))
+            .await;
+        (result, seen)
+    }
+
+    fn said() -> Vec<Message> {
+        vec![Message::User("a".into())]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_answer_is_asked_for_again_and_counted() {
+        let a = Told::new(
+            "anthropic/a",
+            [
+                broken("anthropic/a"),
+                Err(status(529, Some(9))),
+                answer("anthropic/a"),
+            ],
+        );
+        let (turn, seen) = complete(&chain(&[&a]), &said()).await;
+        let turn = turn.unwrap();
+        assert_eq!(turn.spent().output, 17);
+        assert_eq!(turn.attempts.len(), 2);
+        assert!(turn.attempts[1].waited >= SECOND * 9);
+        assert!(matches!(
+            seen[..],
+            [Progress::Retrying { .. }, Progress::Retrying { .. }]
+        ));
+        let times = a.asked.lock().unwrap();
+        assert!(times[2] - times[1] >= SECOND * 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn falling_back_says_why_and_stays() {
+        let a = Told::new("anthropic/a", [Err(status(404, None))]);
+        let b = Told::new("openai/b", [answer("openai/b"), answer("openai/b")]);
+        let chain = chain(&[&a, &b]);
+        let (turn, seen) = complete(&chain, &said()).await;
+        let turn = turn.unwrap();
+        assert!(turn.attempts[0].problem.contains("404"), "{:?}", turn.attempts);
+        assert!(matches!(&seen[..], [Progress::FellBack { problem, .. }] if problem.contains("404")));
+
+        let mut messages = said();
+        messages.push(Message::Assistant(Box::new(turn)));
+        messages.push(Message::User("b".into()));
+        let (turn, _) = complete(&chain, &messages).await;
+        assert_eq!(turn.unwrap().attempts, []);
+        assert_eq!((a.times(), b.times()), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_the_answer_only_if_nobody_answers() {
+        let a = Told::new("anthropic/a", [refusal("anthropic/a"), refusal("anthropic/a")]);
+        let b = Told::new("openai/b", [answer("openai/b"), Err(status(404, None))]);
+        let chain = chain(&[&a, &b]);
+        let turn = complete(&chain, &said()).await.0.unwrap();
+        assert_eq!(
+            (turn.stop.clone(), turn.spent().output),
+            (StopReason::EndTurn, 20)
+        );
+        assert_eq!(turn.attempts[0].problem, "anthropic/a refused: bio");
+        let turn = complete(&chain, &said()).await.0.unwrap();
+        assert_eq!(
+            (turn.stop.clone(), turn.spent().output),
+            (StopReason::Refusal, 10)
+        );
+        assert_eq!(turn.attempts.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_fail_the_error_has_it_all() {
+        let fails = |spec: &'static str| Told::new(spec, (0..4).map(move |_| broken(spec)));
+        let (a, b) = (fails("anthropic/a"), fails("openai/b"));
+        let error = complete(&chain(&[&a, &b]), &said()).await.0.unwrap_err();
+        assert_eq!((a.times(), b.times()), (4, 4));
+        assert_eq!(error.spent().output, 56);
+        assert!(error.to_string().contains("asked 8 times"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_key_is_not_hidden_by_another_model() {
+        let a = Told::new("anthropic/a", [Err(status(401, None))]);
+        let b = Told::new("openai/b", []);
+        let error = complete(&chain(&[&a, &b]), &said()).await.0.unwrap_err();
+        assert!(matches!(error, ModelError::Status { status: 401, .. }));
+        assert_eq!(b.times(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_a_conversation_is_not_sent() {
+        let a = Told::new("anthropic/a", []);
+        let error = complete(&chain(&[&a]), &[]).await.0.unwrap_err();
+        assert_eq!(error.class(), Class::Stop);
+    }
+}
