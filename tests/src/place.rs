@@ -36,6 +36,8 @@ pub struct Wish {
     pub packages: bool,
     /// How much memory the session may use.
     pub memory: Option<u64>,
+    /// The limit of the container's memory cgroup, which the daemon finds by itself.
+    pub cgroup: Option<u64>,
     /// How many processes.
     pub processes: Option<u32>,
     /// The environment of its session.
@@ -146,6 +148,7 @@ impl Subject {
             Place::Container => {
                 let mut settings = container::Settings {
                     network: wish.network,
+                    memory: wish.cgroup,
                     mounts: wish.mounts.clone(),
                     ..container::Settings::default()
                 };

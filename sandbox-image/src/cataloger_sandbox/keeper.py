@@ -635,6 +635,10 @@ class Keeper:
         if run is not None and run.pipe >= 0:  # all writers are gone: what is left ends
             self._settle_pipe(run)
         self._drop_session()
+        if status == "out_of_memory" and self._watch.too_much():
+            # No process is left, so it is files in memory: the next session would be ended too.
+            self._sweep_wanted = True
+            detail += "; files in memory held it, and all its files were removed"
         if status != "reset":
             if run is not None and run.started:
                 self._finish_run(status, ok=False, detail=detail, kept=False)

@@ -20,6 +20,39 @@ on_every_transport!(
     survives_loops_at_exit,
 );
 
+/// What only a container has: a cgroup whose limit the kernel enforces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lives_below_its_containers_limit() {
+    crate::within_deadline(async {
+        let subject = Subject::start(
+            Place::Container,
+            Wish {
+                cgroup: Some(400 << 20),
+                ..Wish::default()
+            },
+        )
+        .await;
+        let before = subject.status().await;
+        assert!(before.memory_limit.is_some_and(|limit| limit < 400 << 20), "{before:?}");
+        for code in [
+            "x = []\nwhile True: x.append(bytearray(1 << 20))",
+            "import os\nfile = os.memfd_create('held')\nblock = b'x' * (1 << 20)\nwhile True: os.write(file, block)",
+            "block = b'x' * (1 << 20)\nwith open('/work/full', 'wb') as file:\n    while True: file.write(block)",
+        ] {
+            let executed = subject.run(code).await;
+            assert_eq!(outcome(&executed), (false, Status::OutOfMemory, State::Lost), "{code}: {executed:?}");
+            let removed = executed.detail.is_some_and(|detail| detail.contains("files were removed"));
+            assert_eq!(removed, code.contains("/work/full"), "{code}");
+            assert_eq!(subject.output("import os\nos.listdir('/work')").await, "[]\n");
+        }
+        let after = subject.status().await;
+        assert_eq!(before.boot, after.boot);
+        assert!(after.memory_bytes < before.memory_bytes + (50 << 20), "{after:?}");
+        subject.close().await;
+    })
+    .await;
+}
+
 fn outcome(executed: &Executed) -> (bool, Status, State) {
     (executed.ok, executed.status, executed.state)
 }
