@@ -25,7 +25,10 @@ async fn ends_every_process_and_forgets_the_namespace(place: Place) {
              import time; time.sleep(300)\n        os._exit(0)",
         )
         .await;
-    assert!(subject.status().await.processes > 20);
+    // Some of them are still on their way.
+    while subject.status().await.processes <= 20 {
+        tokio::task::yield_now().await;
+    }
     let reset = subject.reset(&[]).await;
     assert!(reset.ok, "{reset:?}");
     assert_eq!(subject.status().await.processes, 1);
