@@ -10,6 +10,7 @@ COUNT_LIMIT = 1_000_000
 _WIDTH = 160
 _CELL_WIDTH = 80
 _MAX_ITEMS = 1000
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def set_max_rows(rows: int) -> None:
@@ -54,6 +55,8 @@ class Display:
         self._print(*values, **options)
 
     def _printable(self, value):
+        if type(value) in _PLAIN:
+            return value
         table = self.table(value)
         return value if table is None else table
 
