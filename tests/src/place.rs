@@ -270,6 +270,21 @@ impl Subject {
         executed.output
     }
 
+    /// Puts an empty file into the session's directory, for code there that waits for it.
+    pub async fn touch(&self, name: &str) {
+        let id = self.id();
+        let put = self
+            .sandbox()
+            .put_file(id, name, bytes::Bytes::new(), false)
+            .await
+            .expect("it can be put");
+        assert!(put.ok, "{put:?}");
+        self.sandbox()
+            .acknowledge(id)
+            .await
+            .expect("it takes an acknowledgement");
+    }
+
     /// Ends the session and begins another.
     pub async fn reset(&self, env: &[(&str, &str)]) -> WasReset {
         let id = self.id();

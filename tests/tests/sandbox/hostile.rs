@@ -164,10 +164,11 @@ async fn cant_forge_or_hide_a_result(place: Place) {
     // The same from a thread, between two calls.
     subject
         .run(&format!(
-            "import threading, time\ndef later():\n    time.sleep(0.2)\n    exec({forge:?}, {{}})\nthreading.Thread(target=later).start()"
+            "import os, threading\ndef later():\n    while not os.path.exists('go'): pass\n    exec({forge:?}, {{}})\nthreading.Thread(target=later).start()"
         ))
         .await;
     let generation = subject.status().await.generation;
+    subject.touch("go").await;
     while subject.status().await.generation == generation {
         tokio::task::yield_now().await;
     }

@@ -196,11 +196,12 @@ async fn ends_what_uses_too_much_memory(place: Place) {
     // Between two calls: the next one is told.
     subject
         .output(
-            "import threading\ndef eat():\n    import time\n    time.sleep(0.3)\n    global x\n    x = bytearray(1 << 30)\n\
+            "import os, threading\ndef eat():\n    while not os.path.exists('go'): pass\n    global x\n    x = bytearray(1 << 30)\n\
              threading.Thread(target=eat).start()",
         )
         .await;
     let generation = subject.status().await.generation;
+    subject.touch("go").await;
     while subject.status().await.generation == generation {
         tokio::task::yield_now().await;
     }

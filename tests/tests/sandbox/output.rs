@@ -38,11 +38,9 @@ async fn streams_while_it_comes(place: Place) {
     let mut show = move |chunk: cataloger::sandbox::Chunk| {
         let _ = sender.send(chunk.text);
     };
-    // It ends only when a file is there, and that is put there once its first line was seen.
+    // It ends only by the interrupt, and that is sent once its first lines were seen.
     let cell = Cell::new(
-        "import os\nprint('first')\nwhile not os.path.exists('/proc/self/fd/0x'):\n    \
-                          if 'go' in os.environ: break\n    print('.', end='', flush=True)\n    \
-                          import time; time.sleep(0.01)\n    if os.path.exists('stop'): break\nprint('last')",
+        "import time\nprint('first')\nwhile True:\n    print('.', end='', flush=True)\n    time.sleep(0.01)",
     );
     let running = subject.sandbox().execute(id, &cell, &mut show);
     let seen = async {
@@ -204,8 +202,8 @@ async fn credits_no_output_of_earlier_threads(place: Place) {
 async fn credits_no_output_of_earlier_processes(place: Place) {
     let subject = Subject::bare(place).await;
     let first = subject
-        .run("import subprocess\np = subprocess.Popen(['sh', '-c', 'echo early; read x; echo late'], stdin=subprocess.PIPE)\n\
-              import time\ntime.sleep(0.2)")
+        .run("import os, subprocess\np = subprocess.Popen(['sh', '-c', 'echo early; touch said; read x; echo late'], stdin=subprocess.PIPE)\n\
+              while not os.path.exists('said'): pass")
         .await;
     assert_eq!(first.output, "early\n");
     let second = subject
