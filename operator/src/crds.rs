@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::api;
 
-/// Write the CustomResourceDefinitions of Catalog and its kin, a file each.
+/// Write the custom resource definitions of Catalog and its kin, a file each.
 #[derive(Debug, Args)]
 pub struct CrdsArguments {
     /// The directory that they go to; standard output if not said.

@@ -1,6 +1,7 @@
 //! `Catalog`: one database, some of its tables, where their documentation goes, and how it came out.
 
 #![expect(unreachable_pub, reason = "KubeSchema repeats the types inside of functions")]
+#![expect(clippy::duplicated_attributes, reason = "columns are alike")]
 
 use std::collections::BTreeMap;
 
@@ -389,7 +390,7 @@ pub struct CatalogStatus {
     /// Pending, Provisioning, Cataloging, Summarizing, Succeeded, Failed or Suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Ready, Reconciling, Stalled, SandboxReady, CatalogPublished and SummaryPublished.
+    /// `Ready`, `Reconciling`, `Stalled`, `SandboxReady`, `CatalogPublished` and `SummaryPublished`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -1,6 +1,7 @@
 //! `ModelProvider`: where models are, what they cost, and how much of them may be used.
 
 #![expect(unreachable_pub, reason = "KubeSchema repeats the types inside of functions")]
+#![expect(clippy::duplicated_attributes, reason = "columns are alike")]
 
 use std::collections::BTreeMap;
 
