@@ -24,7 +24,7 @@ struct Arguments {
     #[arg(long, default_value_t = 4)]
     sandboxes: u64,
     /// After how many bytes a stream is cut, on average.
-    #[arg(long, default_value_t = 6_000)]
+    #[arg(long, default_value_t = 5_000)]
     mean: u64,
     /// Makes a run that can be repeated.
     #[arg(long, default_value_t = 1)]
