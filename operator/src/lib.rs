@@ -3,9 +3,11 @@
 //!
 //! The library holds the rooms; `main.rs` only wires them together.
 
+pub mod agent;
 pub mod api;
 pub mod crds;
 pub mod llm;
+pub mod redact;
 pub mod sandbox;
 pub mod session;
 pub mod store;
