@@ -5,3 +5,4 @@ pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod place;
+pub mod s3;

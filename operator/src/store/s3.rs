@@ -19,7 +19,6 @@ use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
@@ -319,6 +318,16 @@ impl S3Store {
                 | "XMinioStorageFull"
                 | "XMinioAdminBucketQuotaExceeded",
             ) => Problem::Full { message },
+            // Not all of them come with a status that says so.
+            (
+                _,
+                "ExpiredToken"
+                | "InvalidToken"
+                | "TokenRefreshRequired"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "XAdminUserNotFound",
+            ) => Problem::Denied { message },
             (409, _) => Problem::Contended,
             (408, _) | (_, "RequestTimeout") => Problem::Unavailable { message },
             (401 | 403, _) => Problem::Denied { message },
@@ -362,21 +371,8 @@ impl S3Store {
             .await;
         let mut answer = match sent {
             Ok(answer) => answer,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(GetObjectError::is_no_such_key) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => {
-                let problem = self.problem(&error);
-                let missing = error.raw_response().is_some_and(|it| it.status().as_u16() == 404);
-                return match problem {
-                    Problem::Refused { .. } if missing => Ok(None),
-                    problem => Err(problem),
-                };
-            }
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(self.problem(&error)),
         };
         let announced = u64::try_from(answer.content_length().unwrap_or_default()).unwrap_or_default();
         if announced > MAX_OBJECT as u64 {
@@ -426,16 +422,20 @@ impl S3Store {
                     .content_type()
                     .map_or(ContentType::Bytes, ContentType::parse),
             })),
-            Err(error) if error.raw_response().is_some_and(|it| it.status().as_u16() == 404) => {
-                // The answer to HEAD has no content that could say what is missing.
-                let bucket = self.client.head_bucket().bucket(&self.bucket).send().await;
-                match bucket {
-                    Err(error) if error.raw_response().is_some_and(|it| it.status().as_u16() == 404) => {
-                        Err(Problem::NoBucket {
-                            bucket: self.bucket.clone(),
-                        })
-                    }
-                    // Who may not ask for the bucket was still told that the object is missing.
+            Err(error) if status(&error) == Some(404) => {
+                // The answer to HEAD has no content that could say what is missing: the object, the bucket, or
+                // (for some servers) the user. That to a listing has.
+                let listed = self
+                    .client
+                    .list_objects_v2()
+                    .bucket(&self.bucket)
+                    .prefix(key.as_str())
+                    .max_keys(1)
+                    .send()
+                    .await;
+                match listed {
+                    // Who may not list was still told that the object is missing.
+                    Err(error) if error.code() != Some("AccessDenied") => Err(self.problem(&error)),
                     _ => Ok(None),
                 }
             }
@@ -466,8 +466,7 @@ impl S3Store {
             let Err(error) = sent else {
                 return Ok(Creation::Created);
             };
-            let status = error.raw_response().map(|response| response.status().as_u16());
-            if only_new && status == Some(412) {
+            if only_new && status(&error) == Some(412) {
                 return Ok(Creation::Exists);
             }
             match self.problem(&error) {
@@ -561,15 +560,9 @@ impl Store for S3Store {
                 .await;
             match sent {
                 Ok(_) => Ok(()),
-                Err(error) => match self.problem(&error) {
-                    // Some servers say that it was not there; Amazon does not.
-                    Problem::Refused { .. }
-                        if error.raw_response().is_some_and(|it| it.status().as_u16() == 404) =>
-                    {
-                        Ok(())
-                    }
-                    problem => Err(problem),
-                },
+                // Some servers say that it was not there; Amazon does not.
+                Err(error) if is_missing(&error) => Ok(()),
+                Err(error) => Err(self.problem(&error)),
             }
         };
         self.within(Operation::Delete, Some(key), removed).await
@@ -583,6 +576,15 @@ impl Store for S3Store {
     fn uri(&self, key: &Key) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
+}
+
+fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// Whether an answer says that there is no such object, and not that something else is missing.
+fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    status(error) == Some(404) && matches!(error.code(), None | Some("NoSuchKey" | "NotFound"))
 }
 
 /// TLS by rustls and aws-lc, as everywhere in this program; proxies by the environment, as every tool of AWS.
