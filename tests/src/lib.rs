@@ -4,5 +4,6 @@ pub mod container;
 pub mod cutting;
 pub mod databases;
 pub mod measure;
+pub mod model_server;
 pub mod place;
 pub mod s3;
