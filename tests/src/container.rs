@@ -140,7 +140,7 @@ impl Container {
                 .arg("--root")
                 .arg(&state)
                 .args(["exec", "--user", "1000:1000", &id])
-                .args([PYTHON, "-I", "-S", SOURCE, "connect"]);
+                .args([PYTHON, "-I", "-S", SOURCE, "connect", "--socket", &id]);
             command
         })
     }
@@ -166,7 +166,8 @@ impl Container {
 
 /// An OCI configuration like the one that the kubelet and containerd make for the sandbox's Pod.
 fn configuration(root: &Path, id: &str, settings: &Settings) -> Value {
-    let mut arguments = vec![PYTHON, "-I", "-S", SOURCE, "daemon"];
+    // A name of its own: abstract sockets belong to the network, which some containers share.
+    let mut arguments = vec![PYTHON, "-I", "-S", SOURCE, "daemon", "--socket", id];
     arguments.extend(settings.arguments.iter().map(String::as_str));
     let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
     if !settings.network {
