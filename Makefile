@@ -1,22 +1,24 @@
 # The project's front door. Each verb installs what it needs and says what it does; the second time is fast.
 
+# Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
+
 .PHONY: help demo test bench torture
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: ## a live Python session over a sample database, as the agent has it (first time: about 3 minutes)
+demo: ## a live Python session over a sample database, as the agent has it (first time: about 6 minutes)
 	@sandbox-image/environment >/dev/null
-	@cargo build --quiet --locked --package cataloger
+	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/session target/debug/cataloger
 
 test: ## all checks and tests (first time: about 20 minutes)
 	@tests/run
 
-bench: ## figures and ratios of the sandbox (about 3 minutes)
-	@cargo build --quiet --locked --release --package cataloger-tests --bins
+bench: ## figures and ratios of the sandbox (about 8 minutes, most of it the build)
+	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 
 torture: ## 10,000 calls over streams that are cut at random (about 2 minutes)
-	@cargo build --quiet --locked --package cataloger-tests --bin torture
+	@cargo build --quiet --locked --workspace --bins
 	@target/debug/torture

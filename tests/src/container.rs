@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 const PYTHON: &str = "/opt/venv/bin/python-untraceable";
 const SOURCE: &str = "/opt/cataloger";
+const NAME: &str = "cataloger-test-";
 const START: Duration = Duration::from_mins(1);
 
 /// How a container differs from the usual one.
@@ -34,7 +35,7 @@ pub struct Settings {
     pub mounts: Vec<(PathBuf, PathBuf)>,
 }
 
-/// A running container; dropping it leaves it to [`Container::remove`], or kills its first process.
+/// A running container, gone when it is dropped.
 #[derive(Debug)]
 pub struct Container {
     id: String,
@@ -80,18 +81,16 @@ pub fn repository() -> &'static Path {
 impl Container {
     /// Starts one, and waits until its daemon listens.
     pub async fn start(settings: &Settings) -> io::Result<Self> {
+        static ABANDONED: std::sync::Once = std::sync::Once::new();
         let root = root_filesystem().await;
         let bundle = tempfile::tempdir()?;
-        let id = format!(
-            "cataloger-test-{}-{:08x}",
-            std::process::id(),
-            rand::random::<u32>()
-        );
+        let id = format!("{NAME}{}-{:08x}", std::process::id(), rand::random::<u32>());
         std::fs::write(
             bundle.path().join("config.json"),
             serde_json::to_vec(&configuration(root, &id, settings))?,
         )?;
         let state = std::env::temp_dir().join("cataloger-test-containers");
+        ABANDONED.call_once(|| remove_abandoned(&state));
         let mut process = Command::new("runc")
             .arg("--root")
             .arg(&state)
@@ -156,11 +155,39 @@ impl Container {
         Ok(timeout(START, self.process.wait()).await??.code())
     }
 
-    /// Ends it and leaves nothing behind.
+    /// Ends it, and waits until it has.
     pub async fn remove(mut self) -> io::Result<()> {
-        self.runc().args(["delete", "--force", &self.id]).status().await?;
-        self.process.wait().await?;
+        delete(&self.state, &self.id);
+        timeout(START, self.process.wait()).await??;
         Ok(())
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        delete(&self.state, &self.id);
+    }
+}
+
+/// Ends a container and removes what `runc` knows of it. One that is gone already is as good.
+fn delete(state: &Path, id: &str) {
+    let _ = std::process::Command::new("runc")
+        .arg("--root")
+        .arg(state)
+        .args(["delete", "--force", id])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Removes containers whose test was killed before it could.
+fn remove_abandoned(state: &Path) {
+    for entry in std::fs::read_dir(state).into_iter().flatten().flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let owner = id.strip_prefix(NAME).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            delete(state, &id);
+        }
     }
 }
 
