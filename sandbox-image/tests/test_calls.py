@@ -294,3 +294,15 @@ def test_an_environment_either_arrives_or_is_refused(daemon):
     assert daemon.value("import os; len(os.environ['A'])") == 10_000
     refused = daemon.call(type="reset", env={"A": "\x01" * 60_000})
     assert (refused["type"], refused["code"]) == ("refusal", "invalid"), refused
+
+
+def test_why_no_session_can_start_is_told(start):
+    daemon = start()
+    daemon.run("1")
+    moved = daemon.work.rename(daemon.work.with_name("elsewhere"))
+    answer = daemon.run("import os; os._exit(1)")
+    answer = daemon.run("1")
+    assert answer["status"] == "unavailable", answer
+    assert "No such file" in answer["detail"], answer
+    moved.rename(daemon.work)
+    assert daemon.run("2")["output"] == "2\n"

@@ -137,6 +137,8 @@ def _sqlite(parts: SplitResult, _port: int | None):
 
     # Not query_only: ibis needs temporary views, and "ro" keeps the file from every write.
     raw = sqlite3.connect(f"file:{quote(_path(parts))}?mode=ro", uri=True)
+    # Else an interrupt would wait for the end of the query: SQLite asks Python for nothing.
+    raw.set_progress_handler(lambda: 0, 100_000)
     return ibis.sqlite.from_connection(raw)
 
 

@@ -562,6 +562,9 @@ class Keeper:
             if number == signal.SIGXCPU:
                 name += " (its CPU time is used up)"
             return "killed", f"the session's process was ended by {name}"
+        if self.phase is Phase.STARTING:  # none of the agent's code has run: what it says is ours
+            said = (self._background.take() or {"output": ""})["output"].strip()
+            return "exited", said.rpartition("\n")[2] or "it said nothing"
         if os.WEXITSTATUS(status) == SESSION_BROKEN:
             return "corrupted", "the code broke or closed what the session itself needs"
         return "exited", f"the session's process ended itself with code {os.WEXITSTATUS(status)}"

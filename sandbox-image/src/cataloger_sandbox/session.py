@@ -260,6 +260,10 @@ def _limit(rlimits: dict[str, int]) -> None:
 def run(options: dict) -> None:
     """Be the session; called in the forked child, with nothing of the agent's run yet."""
     os.setsid()
+    descriptors = [_move_high(descriptor) for descriptor in options["descriptors"]]
+    # What goes wrong from here on is told as the reason why no session could start.
+    os.dup2(descriptors[1], 1)
+    os.dup2(descriptors[1], 2)
     linux.set_dumpable(True)
     _limit(options["rlimits"])
     os.nice(options["nice"])
@@ -269,7 +273,6 @@ def run(options: dict) -> None:
             file.write("1000")
     except OSError:
         pass
-    descriptors = [_move_high(descriptor) for descriptor in options["descriptors"]]
     control = socket.socket(fileno=descriptors[0])
     # The daemon speaks only once we are its child, so the parent is the right one by now.
     data, _, _, _ = socket.recv_fds(control, 1 << 20, 0)

@@ -52,26 +52,31 @@ class Sink:
 
     def begin(self, call: int, target: int) -> None:
         """From now on, what the call's own threads write goes to its pipe."""
-        self.flush()
-        self._old_threads = frozenset(sys._current_frames()) - {self._main}
-        self._call = call
-        self._target = target
+        old = frozenset(sys._current_frames()) - {self._main}
+        with self._lock:
+            self.flush()
+            self._old_threads = old
+            self._call = call
+            self._target = target
 
     def end(self) -> None:
         """The call is over: all that is written now is background."""
-        self.flush()
-        self._target = self._background
-
-    def write(self, data: bytes, lines: bool = True) -> None:
-        """Write bytes; lines leave at once, as on a terminal."""
-        if threading.get_ident() != self._main and self._origin() != self._call:
-            _write_all(self._background, data)
-            return
         with self._lock:
-            self._parts.append(data)
-            self._size += len(data)
-            if (lines and b"\n" in data) or self._size >= _FLUSH_BYTES:
-                self.flush()
+            self.flush()
+            self._target = self._background
+
+    def write(self, data: bytes) -> None:
+        """Write bytes; lines leave at once, as on a terminal."""
+        with self._lock:
+            # Under the lock: a call must not begin between this look and what follows from it.
+            ours = threading.get_ident() == self._main or self._origin() == self._call
+            if ours:
+                self._parts.append(data)
+                self._size += len(data)
+                if b"\n" in data or self._size >= _FLUSH_BYTES:
+                    self.flush()
+        if not ours:
+            _write_all(self._background, data)
 
     def write_text(self, text: str) -> None:
         """Write text; lone surrogates are spelled out, never an error."""
