@@ -405,6 +405,7 @@ class Keeper:
         run.started = time.monotonic()
         self._enter(Phase.RUNNING)
         self._looked_memory = self._looked_table = run.started
+        self._watch.note_base()
         self._watch.processes = {self._session} if self._session else set()
         self._tell_session(
             {
@@ -638,8 +639,8 @@ class Keeper:
         if run is not None and run.pipe >= 0:  # all writers are gone: what is left ends
             self._settle_pipe(run)
         self._drop_session()
-        if status == "out_of_memory" and self._watch.too_much():
-            # No process is left, so it is files in memory: the next session would be ended too.
+        if status == "out_of_memory" and self._watch.files_fill_it():
+            # The next session would be ended for them too.
             self._sweep_wanted = True
             detail += "; files in memory held it, and all its files were removed"
         if status != "reset":

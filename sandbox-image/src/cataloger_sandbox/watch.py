@@ -17,6 +17,7 @@ class Watch:
         self._memory_limit = memory_limit
         self._process_limit = process_limit
         self._kills = self._cgroup.kills() if self._cgroup else 0
+        self._base = 0
         self.processes: set[int] = set()
         self.memory = 0
 
@@ -59,6 +60,21 @@ class Watch:
                 f"and {limit // 2**20:,} MiB are allowed"
             )
         return None
+
+    def note_base(self) -> None:
+        """Remember what is used before any code has run: the first call of this counts."""
+        if self._cgroup and not self._base:
+            self._base = self._cgroup.used()
+
+    def files_fill_it(self) -> bool:
+        """Whether files in memory hold more than half of what code may use.
+
+        Asked when no process of the session is left, so that it is files. They need not pass the
+        limit by themselves: the session that wrote them needed some memory, and so will the next.
+        """
+        if not self._cgroup:
+            return False
+        return self._cgroup.used() - self._base > (self.memory_limit - self._base) // 2
 
     def kernel_killed(self) -> bool:
         """Whether the kernel has ended a process for want of memory since this was last asked."""
