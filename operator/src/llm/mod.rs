@@ -1,10 +1,12 @@
-//! Where answers come from: the trait [`Model`], and the wire formats that implement it.
+//! Where answers come from: the trait [`Model`], and the client that implements it for each wire
+//! format.
 //!
 //! A conversation is kept as [`Message`]s. A model's answers stay in it as the JSON that came, so that
 //! thinking blocks go back byte for byte; another model than the one that wrote them gets only text and
 //! calls. This module must not know what is asked or why, nor Kubernetes, a sandbox or a store.
 
 mod anthropic;
+mod client;
 mod config;
 mod error;
 mod http;
