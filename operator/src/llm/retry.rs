@@ -152,18 +152,19 @@ async fn ask(
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let decision = decide(&link.policy, tried, &error, left, rand::random());
-        let wait = match decision {
-            Decision::Again(wait) => wait,
-            Decision::Next | Decision::GiveUp => Duration::ZERO,
-        };
         attempts.push(Attempt {
             asked: asked.clone(),
             problem: error.to_string(),
             spent: error.spent(),
-            waited: wait,
+            waited: Duration::ZERO,
         });
-        if !matches!(decision, Decision::Again(_)) {
-            return Err((decision, error));
+        let wait = match decision {
+            Decision::Again(wait) if request.may_go_on(attempts) => wait,
+            Decision::Again(_) => return Err((Decision::GiveUp, error)),
+            Decision::Next | Decision::GiveUp => return Err((decision, error)),
+        };
+        if let Some(attempt) = attempts.last_mut() {
+            attempt.waited = wait;
         }
         tracing::warn!(model = %asked, problem = %error, wait_ms = wait.as_millis(), "asking a model again");
         progress(Progress::Retrying {
@@ -189,6 +190,9 @@ impl Model for Chain {
         let mut last: Option<(ModelSpec, ModelError)> = None;
         let mut from: Option<(ModelSpec, String)> = None;
         for link in self.order(request.last_turn().map(|turn| &turn.asked)) {
+            if !attempts.is_empty() && !request.may_go_on(&attempts) {
+                break;
+            }
             let asked = link.model.spec().clone();
             if let Some((from, problem)) = from.take() {
                 tracing::warn!(%from, to = %asked, problem, "falling back to another model");
@@ -486,6 +490,84 @@ mod tests {
         assert_eq!((a.times(), b.times()), (4, 4));
         assert_eq!(error.spent().output, 56);
         assert!(error.to_string().contains("asked 8 times"), "{error}");
+    }
+
+    /// What a request that may be sent `times` times was told, and what came of it.
+    async fn paid(chain: &Chain, times: usize) -> (Result<Turn, ModelError>, Vec<Vec<Attempt>>) {
+        let told = Mutex::new(Vec::new());
+        let again = |attempts: &[Attempt]| {
+            told.lock().unwrap().push(attempts.to_vec());
+            attempts.len() < times
+        };
+        let messages = said();
+        let request = Request {
+            again: Some(&again),
+            ..request(&messages)
+        };
+        let result = chain.complete(&request, &mut |_| {}).await;
+        (result, told.into_inner().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_paid_is_not_asked_again() {
+        let a = Told::new("anthropic/a", (0..2).map(|_| broken("anthropic/a")));
+        let b = Told::new("openai/b", []);
+        let began = Instant::now();
+        let (result, told) = paid(&chain(&[&a, &b]), 2).await;
+        let error = result.unwrap_err();
+        assert_eq!((a.times(), b.times()), (2, 0));
+        assert!(began.elapsed() <= SECOND, "waited for nothing");
+        assert_eq!(error.spent().output, 14);
+        assert_eq!(error.class(), Class::Retry);
+        assert!(error.to_string().contains("asked 2 times"), "{error}");
+        let spent = |attempts: &Vec<Attempt>| attempts.iter().map(|attempt| attempt.spent.output).sum();
+        assert_eq!(told.iter().map(spent).collect::<Vec<u64>>(), [7, 14]);
+        assert_eq!(told[0][0].waited, Duration::ZERO);
+        let ModelError::Exhausted { attempts, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(attempts[0].waited > Duration::ZERO);
+        assert_eq!(attempts[1].waited, Duration::ZERO);
+
+        // One attempt needs no list.
+        let a = Told::new("anthropic/a", [broken("anthropic/a")]);
+        let error = paid(&chain(&[&a]), 1).await.0.unwrap_err();
+        assert!(matches!(error, ModelError::Broken { .. }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_paid_does_not_fall_back() {
+        let a = Told::new("anthropic/a", [Err(status(404, None))]);
+        let b = Told::new("openai/b", []);
+        let (result, told) = paid(&chain(&[&a, &b]), 1).await;
+        assert!(matches!(
+            result.unwrap_err(),
+            ModelError::Status { status: 404, .. }
+        ));
+        assert_eq!((told.len(), b.times()), (1, 0));
+
+        // A refusal counts, and is the answer.
+        let a = Told::new("anthropic/a", [broken("anthropic/a"), refusal("anthropic/a")]);
+        let (result, told) = paid(&chain(&[&a, &b]), 2).await;
+        let turn = result.unwrap();
+        assert_eq!(
+            (turn.stop.clone(), turn.spent().output),
+            (StopReason::Refusal, 17)
+        );
+        assert_eq!(told[1][1].problem, "anthropic/a refused: bio");
+        assert_eq!(b.times(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_asks_what_it_costs_where_nothing_is_sent_again() {
+        let a = Told::new("anthropic/a", [answer("anthropic/a"), Err(status(404, None))]);
+        let (result, told) = paid(&chain(&[&a]), 0).await;
+        assert_eq!((result.unwrap().attempts, told), (vec![], vec![]));
+        let (result, told) = paid(&chain(&[&a]), 0).await;
+        assert_eq!((result.unwrap_err().class(), told), (Class::Elsewhere, vec![]));
+        let a = Told::new("anthropic/a", [Err(status(529, None)), answer("anthropic/a")]);
+        let (result, told) = paid(&chain(&[&a]), 9).await;
+        assert_eq!((result.unwrap().attempts.len(), told.len()), (1, 1));
     }
 
     #[tokio::test(start_paused = true)]
