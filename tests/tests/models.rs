@@ -92,6 +92,7 @@ async fn ask_seeing(
         max_output_tokens: 4096,
         cache: true,
         deadline: deadline.map(|time| tokio::time::Instant::now() + time),
+        again: None,
     };
     let mut seen = Vec::new();
     let result = model
@@ -243,6 +244,7 @@ async fn chat_streams_only_without_tools_unless_told() {
         max_output_tokens: 7,
         cache: false,
         deadline: None,
+        again: None,
     };
     chain.complete(&request, &mut |_| {}).await.unwrap();
     let requests = server.requests();

@@ -4,86 +4,45 @@
 //! of an answer. One `cache_control` at the top moves the cache's end along by itself.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::http::{Endpoint, Problem};
+use super::client::{Collect, Source, WireFormat};
+use super::http::Problem;
 use super::raw::Fields;
-use super::usage::{Measured, Reported, settle};
+use super::usage::Reported;
 use super::{
-    Arguments, Message, Model, ModelError, ModelSpec, Progress, Raw, Request, StopReason, ToolCall, Turn,
-    Usage, Wire, call_id,
+    Arguments, Message, ModelError, ModelSpec, Progress, Raw, Request, StopReason, ToolCall, Turn, Usage,
+    Wire, call_id,
 };
 
 const WIRE: Wire = Wire::Messages;
 
-/// A model behind the Messages API.
+/// The Messages API.
 #[derive(Debug)]
-pub(super) struct Messages {
-    endpoint: Endpoint,
-}
+pub(super) struct Messages;
 
-impl Messages {
-    pub(super) fn new(mut endpoint: Endpoint) -> Result<Self, ModelError> {
-        endpoint.header("anthropic-version", "2023-06-01");
-        endpoint.header("accept", "text/event-stream");
-        endpoint.key_header("x-api-key", "")?;
-        Ok(Self { endpoint })
+impl WireFormat for Messages {
+    const HEADERS: &'static [(&'static str, &'static str)] = &[
+        ("anthropic-version", "2023-06-01"),
+        ("accept", "text/event-stream"),
+    ];
+    const KEY: (&'static str, &'static str) = ("x-api-key", "");
+    type Collected = Collected;
+
+    fn streams(&self, _request: &Request<'_>) -> bool {
+        true
     }
-}
 
-#[async_trait]
-impl Model for Messages {
-    async fn complete(
+    fn body(
         &self,
         request: &Request<'_>,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Turn, ModelError> {
-        request.check()?;
-        let endpoint = &self.endpoint;
-        let body = serde_json::to_vec(&body(request, &endpoint.spec)).map_err(ModelError::not_json)?;
-        let measured = Measured::of(request, &endpoint.spec, body.len());
-        progress(Progress::Asked {
-            model: endpoint.spec.clone(),
-        });
-        let answer = endpoint
-            .post(body, endpoint.timeouts.first, request.deadline)
-            .await
-            .map_err(|error| measured.unanswered(error))?;
-        let request_id = answer.request_id.clone();
-        let mut collected = Collected::default();
-        let read = async {
-            let mut events = answer.events().await?;
-            while !collected.ended {
-                match events.next().await? {
-                    Some(data) => collected.take(endpoint, &data, request_id.as_deref(), progress)?,
-                    // Some proxies end with the stop reason.
-                    None if collected.stop.is_some() => break,
-                    None => return Err(endpoint.broken("the stream ended before the message did")),
-                }
-            }
-            Ok(())
-        };
-        let read: Result<(), ModelError> = read.await;
-        let measured = measured.received(collected.received);
-        if let Err(error) = read {
-            return Err(error.having_spent(settle(collected.reported, measured).0));
-        }
-        let (usage, estimated) = settle(collected.reported, measured);
-        let turn = collected.turn(request.messages.len(), &endpoint.spec)?;
-        Ok(Turn {
-            usage,
-            estimated,
-            sent_bytes: measured.sent_bytes,
-            request_id,
-            ..turn
-        })
-    }
-
-    fn spec(&self) -> &ModelSpec {
-        &self.endpoint.spec
+        spec: &ModelSpec,
+        stream: bool,
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&body(request, spec, stream))
     }
 }
 
@@ -146,11 +105,11 @@ enum Block<'a> {
     },
 }
 
-fn body<'a>(request: &Request<'a>, spec: &'a ModelSpec) -> Body<'a> {
+fn body<'a>(request: &Request<'a>, spec: &'a ModelSpec, stream: bool) -> Body<'a> {
     Body {
         model: &spec.name,
         max_tokens: request.max_output_tokens,
-        stream: true,
+        stream,
         cache_control: request.cache.then_some(Typed { r#type: "ephemeral" }),
         system: request.system,
         tools: request
@@ -262,24 +221,23 @@ struct Part {
 }
 
 #[derive(Debug, Default)]
-struct Collected {
+pub(super) struct Collected {
     model: Option<String>,
     parts: BTreeMap<usize, Part>,
     stop: Option<String>,
     stop_detail: Option<String>,
     reported: Reported,
     received: usize,
-    ended: bool,
 }
 
-impl Collected {
-    fn take(
+impl Collect for Collected {
+    fn event(
         &mut self,
-        endpoint: &Endpoint,
+        from: Source<'_>,
         data: &str,
-        request_id: Option<&str>,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<(), ModelError> {
+    ) -> Result<ControlFlow<()>, ModelError> {
+        let Source { endpoint, request_id } = from;
         let event: Event = serde_json::from_str(data)
             .map_err(|error| endpoint.not_understood(format!("{error} in the event {data}")))?;
         if let Some(usage) = &event.usage {
@@ -333,7 +291,7 @@ impl Collected {
                         .or(self.stop_detail.take());
                 }
             }
-            "message_stop" => self.ended = true,
+            "message_stop" => return Ok(ControlFlow::Break(())),
             "error" => {
                 let value: Value = serde_json::from_str(data).unwrap_or_default();
                 let problem = Problem::of(&value);
@@ -343,7 +301,24 @@ impl Collected {
             // `ping`, and what is to come.
             _ => {}
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(&mut self, from: Source<'_>) -> Result<(), ModelError> {
+        // Some proxies end with the stop reason.
+        if self.stop.is_some() {
+            Ok(())
+        } else {
+            Err(from.endpoint.broken("the stream ended before the message did"))
+        }
+    }
+
+    fn reported(&self) -> Reported {
+        self.reported
+    }
+
+    fn received(&self) -> usize {
+        self.received
     }
 
     fn turn(self, at: usize, spec: &ModelSpec) -> Result<Turn, ModelError> {

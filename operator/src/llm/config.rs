@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::anthropic::Messages;
+use super::client::Client;
 use super::http::Endpoint;
 use super::openai;
 use super::retry::{Chain, RetryPolicy};
@@ -253,7 +254,7 @@ impl Providers {
                 };
                 let url = join(&base, path)?;
                 let endpoint = Endpoint::new(http, spec, url, config.api_key.clone(), self.timeouts);
-                Ok(Arc::new(Messages::new(endpoint)?))
+                Ok(Arc::new(Client::new(endpoint, Messages)?))
             }
             Provider::OpenAi => {
                 let config = &self.openai;
@@ -271,12 +272,14 @@ impl Providers {
                     ))
                 };
                 match config.api {
-                    OpenAiApi::ChatCompletions => Ok(Arc::new(openai::Chat::new(
-                        endpoint("chat/completions")?,
-                        config,
-                    )?)),
+                    OpenAiApi::ChatCompletions => {
+                        let endpoint = endpoint("chat/completions")?;
+                        let format = openai::Chat::new(config, &endpoint.url);
+                        Ok(Arc::new(Client::new(endpoint, format)?))
+                    }
                     OpenAiApi::Responses => {
-                        Ok(Arc::new(openai::Responses::new(endpoint("responses")?, config)?))
+                        let format = openai::Responses::new(config);
+                        Ok(Arc::new(Client::new(endpoint("responses")?, format)?))
                     }
                 }
             }

@@ -1,10 +1,12 @@
-//! Where answers come from: the trait [`Model`], and the wire formats that implement it.
+//! Where answers come from: the trait [`Model`], and the client that implements it for each wire
+//! format.
 //!
 //! A conversation is kept as [`Message`]s. A model's answers stay in it as the JSON that came, so that
 //! thinking blocks go back byte for byte; another model than the one that wrote them gets only text and
 //! calls. This module must not know what is asked or why, nor Kubernetes, a sandbox or a store.
 
 mod anthropic;
+mod client;
 mod config;
 mod error;
 mod http;
@@ -47,8 +49,11 @@ pub trait Model: Send + Sync {
     fn spec(&self) -> &ModelSpec;
 }
 
+/// Whether one more request can be paid for, after these failed.
+pub type Again<'a> = dyn Fn(&[Attempt]) -> bool + Send + Sync + 'a;
+
 /// What a model is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The system prompt.
     pub system: &'a str,
@@ -62,6 +67,26 @@ pub struct Request<'a> {
     pub cache: bool,
     /// When the answer is of no more use. No retry is waited for beyond it.
     pub deadline: Option<Instant>,
+    /// Whether one more request can be paid for. A [`retry::Chain`] asks it before a request that failed or was
+    /// refused is sent again, or to a fallback, with all that was tried so far for this turn. If it can't, the
+    /// last error (or the refusal) is final, as if all had been tried. Without it, everything can.
+    pub again: Option<&'a Again<'a>>,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Request")
+            .field("system", &self.system)
+            .field("messages", &self.messages)
+            .field("tools", &self.tools)
+            .field("max_output_tokens", &self.max_output_tokens)
+            .field("cache", &self.cache)
+            .field("deadline", &self.deadline)
+            // A function has no face.
+            .field("again", &self.again.is_some())
+            .finish()
+    }
 }
 
 /// A tool that a model may call.
@@ -375,6 +400,11 @@ impl Request<'_> {
         }
     }
 
+    /// Whether one more request can be paid for after these.
+    pub(crate) fn may_go_on(&self, attempts: &[Attempt]) -> bool {
+        self.again.is_none_or(|again| again(attempts))
+    }
+
     /// The last turn of a model in the conversation.
     pub(crate) fn last_turn(&self) -> Option<&Turn> {
         self.messages.iter().rev().find_map(|message| match message {
@@ -483,6 +513,7 @@ pub(crate) mod tests {
             max_output_tokens: 100,
             cache: true,
             deadline: None,
+            again: None,
         }
     }
 

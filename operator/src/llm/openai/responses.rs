@@ -1,92 +1,36 @@
 //! Responses, without any state at the provider: all that it needs is sent each time, its thoughts encrypted.
 
-use async_trait::async_trait;
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::client::{Collect, Source, WireFormat};
 use super::super::config::OpenAi;
-use super::super::http::{Answer, Endpoint, Problem};
+use super::super::http::{Endpoint, Problem};
 use super::super::raw::{Fields, Raw};
-use super::super::usage::{Measured, Reported, settle};
+use super::super::usage::Reported;
 use super::super::{
-    Arguments, Message, Model, ModelError, ModelSpec, Progress, Request, StopReason, ToolCall, Turn, Usage,
-    Wire, call_id,
+    Arguments, Message, ModelError, ModelSpec, Progress, Request, StopReason, ToolCall, Turn, Usage, Wire,
+    call_id,
 };
 use super::{arguments_text, sent_arguments};
 
 const WIRE: Wire = Wire::Responses;
 
-/// A model behind Responses.
+/// Responses.
 #[derive(Debug)]
 pub(in super::super) struct Responses {
-    endpoint: Endpoint,
     stream: Option<bool>,
     thoughts: bool,
 }
 
 impl Responses {
-    pub(in super::super) fn new(mut endpoint: Endpoint, config: &OpenAi) -> Result<Self, ModelError> {
-        endpoint.key_header("authorization", "Bearer ")?;
-        Ok(Self {
-            endpoint,
+    pub(in super::super) fn new(config: &OpenAi) -> Self {
+        Self {
             stream: config.stream,
             thoughts: !config.omit_encrypted_reasoning,
-        })
-    }
-}
-
-#[async_trait]
-impl Model for Responses {
-    async fn complete(
-        &self,
-        request: &Request<'_>,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Turn, ModelError> {
-        request.check()?;
-        let endpoint = &self.endpoint;
-        let stream = self.stream.unwrap_or(request.tools.is_empty());
-        let body = self.body(request, stream).map_err(ModelError::not_json)?;
-        let measured = Measured::of(request, &endpoint.spec, body.len());
-        progress(Progress::Asked {
-            model: endpoint.spec.clone(),
-        });
-        let patience = if stream {
-            endpoint.timeouts.first
-        } else {
-            endpoint.timeouts.answer
-        };
-        let answer = endpoint
-            .post(body, patience, request.deadline)
-            .await
-            .map_err(|error| measured.unanswered(error))?;
-        let request_id = answer.request_id.clone();
-        let mut collected = Collected::default();
-        let read = if stream {
-            collected.stream(endpoint, answer, progress).await
-        } else {
-            collected.whole(endpoint, answer).await
-        };
-        let (turn, received) = match read {
-            Ok(()) => {
-                let turn = collected.turn(request.messages.len(), &endpoint.spec);
-                (turn, collected.received.max(collected.bytes()))
-            }
-            Err(error) => (Err(error), collected.received),
-        };
-        let measured = measured.received(received);
-        let (usage, estimated) = settle(collected.reported, measured);
-        let turn = turn.map_err(|error| error.having_spent(usage))?;
-        Ok(Turn {
-            usage,
-            estimated,
-            sent_bytes: measured.sent_bytes,
-            request_id: request_id.or(turn.request_id),
-            ..turn
-        })
-    }
-
-    fn spec(&self) -> &ModelSpec {
-        &self.endpoint.spec
+        }
     }
 }
 
@@ -106,14 +50,27 @@ struct Body<'a> {
     input: Vec<Raw>,
 }
 
-impl Responses {
-    fn body(&self, request: &Request<'_>, stream: bool) -> Result<Vec<u8>, serde_json::Error> {
+impl WireFormat for Responses {
+    const HEADERS: &'static [(&'static str, &'static str)] = &[];
+    const KEY: (&'static str, &'static str) = ("authorization", "Bearer ");
+    type Collected = Collected;
+
+    fn streams(&self, request: &Request<'_>) -> bool {
+        self.stream.unwrap_or(request.tools.is_empty())
+    }
+
+    fn body(
+        &self,
+        request: &Request<'_>,
+        spec: &ModelSpec,
+        stream: bool,
+    ) -> Result<Vec<u8>, serde_json::Error> {
         let mut input = Vec::new();
         for (at, message) in request.messages.iter().enumerate() {
-            self.items(request, at, message, &mut input)?;
+            push(request, spec, at, message, &mut input)?;
         }
         serde_json::to_vec(&Body {
-            model: &self.endpoint.spec.name,
+            model: &spec.name,
             instructions: request.system,
             max_output_tokens: request.max_output_tokens,
             store: false,
@@ -134,44 +91,43 @@ impl Responses {
             input,
         })
     }
+}
 
-    fn items(
-        &self,
-        request: &Request<'_>,
-        at: usize,
-        message: &Message,
-        input: &mut Vec<Raw>,
-    ) -> Result<(), serde_json::Error> {
-        let spec = &self.endpoint.spec;
-        match message {
-            Message::User(text) => input.push(Raw::of(&json!({"role": "user", "content": text}))?),
-            Message::ToolResults(results) => {
-                for result in results {
+fn push(
+    request: &Request<'_>,
+    spec: &ModelSpec,
+    at: usize,
+    message: &Message,
+    input: &mut Vec<Raw>,
+) -> Result<(), serde_json::Error> {
+    match message {
+        Message::User(text) => input.push(Raw::of(&json!({"role": "user", "content": text}))?),
+        Message::ToolResults(results) => {
+            for result in results {
+                input.push(Raw::of(&json!({
+                    "type": "function_call_output",
+                    "call_id": request.result_id(at, result, spec, WIRE),
+                    "output": result.content,
+                }))?);
+            }
+        }
+        Message::Assistant(turn) if turn.is_empty() => {}
+        Message::Assistant(turn) => match turn.raw_for(spec, WIRE) {
+            Some(raw) => input.extend(raw.read::<Vec<Raw>>()?),
+            None => {
+                if !turn.text.trim().is_empty() {
+                    input.push(Raw::of(&json!({"role": "assistant", "content": turn.text}))?);
+                }
+                for (index, call) in turn.tool_calls.iter().enumerate() {
                     input.push(Raw::of(&json!({
-                        "type": "function_call_output",
-                        "call_id": request.result_id(at, result, spec, WIRE),
-                        "output": result.content,
+                        "type": "function_call", "call_id": call_id(at, index), "name": call.name,
+                        "arguments": sent_arguments(&call.arguments),
                     }))?);
                 }
             }
-            Message::Assistant(turn) if turn.is_empty() => {}
-            Message::Assistant(turn) => match turn.raw_for(spec, WIRE) {
-                Some(raw) => input.extend(raw.read::<Vec<Raw>>()?),
-                None => {
-                    if !turn.text.trim().is_empty() {
-                        input.push(Raw::of(&json!({"role": "assistant", "content": turn.text}))?);
-                    }
-                    for (index, call) in turn.tool_calls.iter().enumerate() {
-                        input.push(Raw::of(&json!({
-                            "type": "function_call", "call_id": call_id(at, index), "name": call.name,
-                            "arguments": sent_arguments(&call.arguments),
-                        }))?);
-                    }
-                }
-            },
-        }
-        Ok(())
+        },
     }
+    Ok(())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -196,7 +152,7 @@ struct Event {
 }
 
 #[derive(Debug, Default)]
-struct Collected {
+pub(in super::super) struct Collected {
     response: Response,
     /// Items that came by themselves: some servers leave them out of the end.
     items: Vec<Fields>,
@@ -205,18 +161,8 @@ struct Collected {
 }
 
 impl Collected {
-    async fn whole(&mut self, endpoint: &Endpoint, mut answer: Answer<'_>) -> Result<(), ModelError> {
-        let body = answer.all().await?;
-        let response: Response = serde_json::from_str(&body)
-            .map_err(|error| endpoint.not_understood(format!("{error} in {body}")))?;
-        if response.status.is_none() && response.error.is_none() && response.output.is_empty() {
-            return Err(endpoint.not_understood(format!("no response in {body}")));
-        }
-        self.end(endpoint, response)
-    }
-
     /// Takes the last word.
-    fn end(&mut self, endpoint: &Endpoint, mut response: Response) -> Result<(), ModelError> {
+    fn last(&mut self, endpoint: &Endpoint, mut response: Response) -> Result<(), ModelError> {
         if let Some(usage) = &response.usage {
             self.reported.merge(Reported::openai(usage));
         }
@@ -231,75 +177,83 @@ impl Collected {
         if response.output.is_empty() {
             response.output = std::mem::take(&mut self.items);
         }
+        self.received = self.received.max(bytes(&response.output));
         self.response = response;
         Ok(())
     }
+}
 
-    async fn stream(
+impl Collect for Collected {
+    fn event(
         &mut self,
-        endpoint: &Endpoint,
-        answer: Answer<'_>,
+        from: Source<'_>,
+        data: &str,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<(), ModelError> {
-        let mut events = answer.events().await?;
-        loop {
-            let Some(data) = events.next().await? else {
-                return Err(endpoint.broken("the stream ended before the response did"));
-            };
-            if data.trim() == "[DONE]" {
-                return Err(endpoint.broken("the stream ended before the response did"));
-            }
-            let event: Event = serde_json::from_str(&data)
-                .map_err(|error| endpoint.not_understood(format!("{error} in the event {data}")))?;
-            let delta = event.delta.as_ref().and_then(Value::as_str).unwrap_or_default();
-            self.received += delta.len();
-            match event.r#type.as_str() {
-                "response.completed" | "response.incomplete" | "response.failed" => {
-                    return self.end(endpoint, event.response.unwrap_or_default());
-                }
-                "error" => {
-                    let value: Value = serde_json::from_str(&data).unwrap_or_default();
-                    let problem = Problem::of(&value);
-                    let mut problem = problem;
-                    // Its type is that of the event; only its code says what it is.
-                    problem.kinds.retain(|kind| kind != "error");
-                    return Err(endpoint.error(problem.status(&value), &problem, None, None));
-                }
-                "response.output_text.delta" => progress(Progress::Text(delta.to_owned())),
-                "response.function_call_arguments.delta" => {
-                    progress(Progress::Arguments { bytes: delta.len() });
-                }
-                "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                    progress(Progress::Thinking { bytes: delta.len() });
-                }
-                "response.output_item.added" => {
-                    let item = event.item.unwrap_or_default();
-                    if item.read::<String>("type").as_deref() == Some("function_call") {
-                        progress(Progress::Call {
-                            name: item.read("name").unwrap_or_default(),
-                        });
-                    }
-                }
-                "response.output_item.done" => self.items.extend(event.item),
-                _ => {}
-            }
+    ) -> Result<ControlFlow<()>, ModelError> {
+        let endpoint = from.endpoint;
+        if data.trim() == "[DONE]" {
+            return self.end(from).map(ControlFlow::Break);
         }
+        let event: Event = serde_json::from_str(data)
+            .map_err(|error| endpoint.not_understood(format!("{error} in the event {data}")))?;
+        let delta = event.delta.as_ref().and_then(Value::as_str).unwrap_or_default();
+        self.received += delta.len();
+        match event.r#type.as_str() {
+            "response.completed" | "response.incomplete" | "response.failed" => {
+                let response = event.response.unwrap_or_default();
+                return self.last(endpoint, response).map(ControlFlow::Break);
+            }
+            "error" => {
+                let value: Value = serde_json::from_str(data).unwrap_or_default();
+                let mut problem = Problem::of(&value);
+                // Its type is that of the event; only its code says what it is.
+                problem.kinds.retain(|kind| kind != "error");
+                return Err(endpoint.error(problem.status(&value), &problem, None, None));
+            }
+            "response.output_text.delta" => progress(Progress::Text(delta.to_owned())),
+            "response.function_call_arguments.delta" => {
+                progress(Progress::Arguments { bytes: delta.len() });
+            }
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                progress(Progress::Thinking { bytes: delta.len() });
+            }
+            "response.output_item.added" => {
+                let item = event.item.unwrap_or_default();
+                if item.read::<String>("type").as_deref() == Some("function_call") {
+                    progress(Progress::Call {
+                        name: item.read("name").unwrap_or_default(),
+                    });
+                }
+            }
+            "response.output_item.done" => self.items.extend(event.item),
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// The bytes of text and arguments.
-    fn bytes(&self) -> usize {
-        self.response
-            .output
-            .iter()
-            .map(|item| {
-                let (text, refusal) = texts(item);
-                text.len() + refusal.len() + arguments_text(item.get("arguments")).len()
-            })
-            .sum()
+    fn end(&mut self, from: Source<'_>) -> Result<(), ModelError> {
+        Err(from.endpoint.broken("the stream ended before the response did"))
     }
 
-    fn turn(&mut self, at: usize, spec: &ModelSpec) -> Result<Turn, ModelError> {
-        let response = std::mem::take(&mut self.response);
+    fn whole(&mut self, from: Source<'_>, body: &str) -> Result<(), ModelError> {
+        let response: Response = serde_json::from_str(body)
+            .map_err(|error| from.endpoint.not_understood(format!("{error} in {body}")))?;
+        if response.status.is_none() && response.error.is_none() && response.output.is_empty() {
+            return Err(from.endpoint.not_understood(format!("no response in {body}")));
+        }
+        self.last(from.endpoint, response)
+    }
+
+    fn reported(&self) -> Reported {
+        self.reported
+    }
+
+    fn received(&self) -> usize {
+        self.received
+    }
+
+    fn turn(self, at: usize, spec: &ModelSpec) -> Result<Turn, ModelError> {
+        let response = self.response;
         let reason = response
             .incomplete_details
             .as_ref()
@@ -336,14 +290,11 @@ impl Collected {
             _ => StopReason::EndTurn,
         };
         patch(&mut items, &calls).map_err(ModelError::not_json)?;
-        // For `bytes`, and for nothing else.
-        let raw = Raw::of(&items).map_err(ModelError::not_json)?;
-        self.response.output = items;
         Ok(Turn {
             asked: spec.clone(),
             model: response.model.unwrap_or_else(|| spec.name.clone()),
             wire: WIRE,
-            raw: Some(raw),
+            raw: Some(Raw::of(&items).map_err(ModelError::not_json)?),
             text,
             tool_calls: calls,
             stop,
@@ -355,6 +306,17 @@ impl Collected {
             attempts: Vec::new(),
         })
     }
+}
+
+/// The bytes of text and arguments.
+fn bytes(items: &[Fields]) -> usize {
+    items
+        .iter()
+        .map(|item| {
+            let (text, refusal) = texts(item);
+            text.len() + refusal.len() + arguments_text(item.get("arguments")).len()
+        })
+        .sum()
 }
 
 /// Changes what could not go back: thoughts that only the provider's own memory has, which we don't use, and
