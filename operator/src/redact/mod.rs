@@ -1,0 +1,161 @@
+//! Takes the secrets that a run knows out of everything that leaves it: tool results before a model sees them,
+//! the journal, logs, progress, errors, pages.
+//!
+//! It must not know where a text goes, and never shows a secret: a [`Redactor`] prints as how many it knows.
+//! What it finds, and what it can't, is in `docs/redaction.md`.
+//!
+//! Texts are searched as they are, and as they read once percent signs, backslashes or HTML entities are
+//! undone, so it does not matter which characters an encoder chose to escape, nor how. Base64 and hexadecimal
+//! are looked for as they would be written. Every byte of every occurrence goes, also where several overlap.
+
+mod builder;
+mod escapes;
+mod patterns;
+mod ranges;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod views;
+mod words;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::AhoCorasick;
+use serde_json::Value;
+
+pub use builder::RedactorBuilder;
+pub use stream::RedactedStream;
+pub use words::MIN_LENGTH;
+
+use patterns::{Pattern, marker};
+use ranges::{merged, snapped};
+use views::views;
+
+struct Inner {
+    /// Sorted.
+    patterns: Vec<Pattern>,
+    automaton: Option<AhoCorasick>,
+    marker: String,
+    weak: Vec<String>,
+}
+
+/// Takes known secrets out of texts. Clones are the same.
+#[derive(Clone)]
+pub struct Redactor(Arc<Inner>);
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Redactor({} patterns)", self.0.patterns.len())
+    }
+}
+
+impl Redactor {
+    /// Begins with no secrets.
+    pub fn builder() -> RedactorBuilder {
+        RedactorBuilder::default()
+    }
+
+    /// For these patterns, sorted.
+    fn of(patterns: Vec<Pattern>, weak: Vec<String>) -> Self {
+        let marker = marker(&patterns);
+        // It fails only beyond 2^31 states: secrets of gigabytes. Then nothing may pass.
+        let automaton = AhoCorasick::new(patterns.iter().map(|pattern| &pattern.bytes)).ok();
+        Self(Arc::new(Inner {
+            patterns,
+            automaton,
+            marker,
+            weak,
+        }))
+    }
+
+    /// What stands where a secret was: `[redacted]`, unless a secret is too much like it.
+    pub fn marker(&self) -> &str {
+        &self.0.marker
+    }
+
+    /// The names of secrets that are too short or too ordinary to be hidden everywhere. Tell people: they
+    /// should choose better ones.
+    pub fn weak(&self) -> &[String] {
+        &self.0.weak
+    }
+
+    /// A text without the secrets.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let found = self.find(text.as_bytes());
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        for hidden in snapped(text, found) {
+            out.push_str(&text[at..hidden.start]);
+            out.push_str(self.marker());
+            at = hidden.end;
+        }
+        out.push_str(&text[at..]);
+        Cow::Owned(out)
+    }
+
+    /// Whether a text holds none of the secrets.
+    pub fn is_clean(&self, text: &str) -> bool {
+        self.find(text.as_bytes()).is_empty()
+    }
+
+    /// All strings, keys and numbers of a JSON value, in place. Do this before a value is written rather than
+    /// with the text: then nothing depends on how it is escaped.
+    pub fn redact_json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(clean) = self.redact(text) {
+                    *text = clean;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_json(item)),
+            Value::Object(members) => {
+                members.values_mut().for_each(|member| self.redact_json(member));
+                if members.keys().any(|name| !self.is_clean(name)) {
+                    *members = std::mem::take(members)
+                        .into_iter()
+                        .map(|(name, member)| (self.redact(&name).into_owned(), member))
+                        .collect();
+                }
+            }
+            Value::Number(number) => {
+                let text = number.to_string();
+                if let Cow::Owned(clean) = self.redact(&text) {
+                    *value = Value::String(clean);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// For a text that comes in pieces.
+    pub fn stream(&self) -> RedactedStream {
+        RedactedStream::new(self.clone())
+    }
+
+    /// Where secrets are: sorted, apart from one another.
+    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let Some(automaton) = &self.0.automaton else {
+            let everything = 0..text.len();
+            return if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![everything]
+            };
+        };
+        let mut found = Vec::new();
+        for view in views(text) {
+            for hit in automaton.find_overlapping_iter(view.bytes.as_ref()) {
+                let pattern = &self.0.patterns[hit.pattern().as_usize()];
+                let (start, end) = (hit.start() + pattern.before, hit.end() - pattern.after);
+                found.push(view.range(start, end));
+            }
+        }
+        merged(found)
+    }
+}
