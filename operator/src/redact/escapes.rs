@@ -7,7 +7,7 @@
 pub(super) enum Step {
     /// `%2f`, as in URLs.
     Percent,
-    /// `\n`, `\"`, `\u00e9`, `\xc3`, as in JSON and in most languages.
+    /// `\n`, `\"`, `\u00e9`, `\u{e9}`, `\xc3`, as in JSON and in most languages.
     Backslash,
     /// `&amp;`, `&#39;`, as in HTML.
     Entity,
@@ -84,6 +84,7 @@ fn backslash(text: &[u8]) -> Escape {
         return Escape::Cut;
     };
     let plain = match kind {
+        b'0' => 0,
         b'n' => b'\n',
         b't' => b'\t',
         b'r' => b'\r',
@@ -103,8 +104,27 @@ fn backslash(text: &[u8]) -> Escape {
     Escape::Is(vec![plain], 2)
 }
 
+/// `\u{` and the digits of a character, as Rust and JavaScript write it.
+fn code_point(text: &[u8]) -> Escape {
+    const LONGEST: usize = 6;
+    let there = &text[3..];
+    let length = there
+        .iter()
+        .take(LONGEST)
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    match (there.get(length), digits(there, length)) {
+        (None, _) => Escape::Cut,
+        (Some(b'}'), Digits::Value(value)) => Escape::char(value, length + 4),
+        _ => Escape::None,
+    }
+}
+
 /// `\u` and four digits, or two of them for one character.
 fn code_unit(text: &[u8]) -> Escape {
+    if text.get(2) == Some(&b'{') {
+        return code_point(text);
+    }
     let first = match digits(&text[2..], 4) {
         Digits::Value(value) => value,
         Digits::Cut => return Escape::Cut,

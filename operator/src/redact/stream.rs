@@ -140,6 +140,7 @@ mod tests {
             "p&auml;".trim_end_matches("&auml;"),
             "p&#228;&quot;ss&#x1F980;\\w/1",
             "p\\\\u00e4\\\\\\\"ss🦀\\\\\\\\w/1",
+            "p\\u{e4}\\\"ss\\u{01f980}\\\\w/1",
             "p\\xc3\\xa4\"ss\\xf0\\x9f\\xa6\\x80\\\\w/1",
         ] {
             if text == "p" {
