@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod crds;
+pub mod html;
 pub mod llm;
 pub mod redact;
 pub mod sandbox;
