@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod crds;
+pub mod html;
 pub mod llm;
 pub mod logs;
 pub mod redact;

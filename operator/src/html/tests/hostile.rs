@@ -1,0 +1,270 @@
+//! Input that is made to break what reads it, or to keep it busy.
+
+use proptest::prelude::*;
+
+use super::super::{Rules, check, text};
+use super::{page, said};
+
+/// Pages of some hundred kilobytes that are worst for one part or another.
+fn monsters() -> Vec<String> {
+    let many = |part: &str| part.repeat(100_000 / part.len());
+    let numbered = |begin: &str, end: &str| {
+        (0..8_000)
+            .map(|it| format!("{begin}{it}{end}"))
+            .collect::<String>()
+    };
+    vec![
+        many("<div>"),
+        many("<b>"),
+        many("<svg>"),
+        many("<svg><g>"),
+        many("<table>"),
+        many("<table><tr><td>"),
+        many("<p><a href=#x>"),
+        many("<pre>"),
+        many("<template>"),
+        many("<!--"),
+        many("<"),
+        many("</"),
+        many("<!"),
+        many("&"),
+        many("&a"),
+        many("&#"),
+        many("<a title="),
+        many("</svg>"),
+        many("</p>"),
+        many("<b><p></b>"),
+        many("\u{202e}"),
+        many("\0"),
+        many("<td>"),
+        many("\""),
+        many("--"),
+        format!("<p {}>", numbered("a", " ")),
+        format!("<p {}", numbered("a", "=x ")),
+        format!("<p a{}>", numbered("", "/b")),
+        numbered("<b class=x", "><p>"),
+        numbered("<b class=x", "></p><p>x"),
+        numbered("<x-", ">"),
+        numbered("<p id=x", " onclick=y>"),
+        format!("<style>{}", numbered("@x", " url(y)")),
+        format!("<style>{}", many("/*")),
+        format!("<style>{}", many("url(")),
+        format!("<style>{}", many("'")),
+        format!("<style>{}", many("</styl")),
+        format!("<div>{}", many("<i></i>")) + &many("<b><div></b>"),
+        format!("<svg><style><a {}>", numbered("a", " ")),
+    ]
+}
+
+#[test]
+fn monsters_are_refused_and_read_to_the_end() {
+    for monster in monsters() {
+        let page = page(&monster);
+        let name: String = monster.chars().take(20).collect();
+        let text = text(&page, 1000);
+        assert!(text.chars().count() < 1100, "{name}");
+        // Some are harmless to a page, but none for a summary.
+        assert!(check(&page, &Rules::SUMMARY).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn text_reads_what_is_nested_without_end() {
+    let deep = format!("{}core{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
+    assert_eq!(text(&deep, 100), "core");
+    let long = "<p>word</p>".repeat(500_000);
+    assert!(text(&long, 100).ends_with("more characters were left out]"));
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let nested = |depth: usize| page(&format!("{}x{}", "<div>".repeat(depth), "</div>".repeat(depth)));
+    assert_eq!(said(&nested(90)), "");
+    assert!(said(&nested(101)).contains("elements nested more than 100 deep"));
+    let drawing = |depth: usize| {
+        page(&format!(
+            "<svg>{}{}</svg>",
+            "<g>".repeat(depth),
+            "</g>".repeat(depth)
+        ))
+    };
+    assert_eq!(said(&drawing(90)), "");
+    assert!(said(&drawing(101)).contains("elements nested more than 100 deep"));
+}
+
+#[test]
+fn what_multiplies_is_stopped() {
+    let many: String = (0..90).map(|it| format!("<b class=x{it}>")).collect();
+    let page = page(&format!("<p>{many}{}", "<p>x".repeat(5000)));
+    assert!(
+        said(&page).contains("elements that overlap or are not closed"),
+        "{}",
+        said(&page)
+    );
+}
+
+/// Parts of markup that mean something, in any order.
+pub(super) fn soup() -> impl Strategy<Value = String> {
+    let parts = prop::sample::select(vec![
+        "<",
+        ">",
+        "/",
+        "=",
+        "\"",
+        "'",
+        "`",
+        " ",
+        "\n",
+        "&",
+        ";",
+        "#",
+        "-",
+        "!",
+        "?",
+        "\0",
+        "x",
+        "é",
+        "<!--",
+        "-->",
+        "--!>",
+        "<!doctype html>",
+        "<![CDATA[",
+        "]]>",
+        "<p",
+        "<p>",
+        "</p>",
+        "<b>",
+        "</b>",
+        "<i class=1>",
+        "</i>",
+        "<a href=#x>",
+        "</a>",
+        "<div>",
+        "</div>",
+        "<table>",
+        "</table>",
+        "<tr>",
+        "<td>",
+        "</td>",
+        "<caption>",
+        "<svg>",
+        "</svg>",
+        "<svg/>",
+        "<g>",
+        "</g>",
+        "<path d=''/>",
+        "<title>",
+        "</title>",
+        "<desc>",
+        "</desc>",
+        "<style>",
+        "</style>",
+        "<use href=#x />",
+        "<text>",
+        "</text>",
+        "<pre>",
+        "</pre>",
+        "\n\n",
+        "<br>",
+        "<br/>",
+        "</br>",
+        "<math>",
+        "<mi>",
+        "</math>",
+        "<foreignObject>",
+        "<template>",
+        "</template>",
+        "<textarea>",
+        "</textarea>",
+        "<select>",
+        "<option>",
+        "</select>",
+        "<plaintext>",
+        "<script>",
+        "</script>",
+        "<iframe>",
+        "</iframe>",
+        "<noscript>",
+        "</noscript>",
+        "<img src=x>",
+        "<form>",
+        "<input>",
+        "<html>",
+        "</html>",
+        "<head>",
+        "</head>",
+        "<body>",
+        "</body>",
+        "<frameset>",
+        "<colgroup>",
+        "<col>",
+        "<li>",
+        "<ul>",
+        "</ul>",
+        "<h1>",
+        "</h2>",
+        "<details>",
+        "<summary>",
+        " onclick=x",
+        " href=javascript:x",
+        " title=\"",
+        " class='",
+        "&lt;",
+        "&amp",
+        "&#60;",
+        "&#x202e;",
+        "&nbsp;",
+        "&notit;",
+        "url(x)",
+        "@import",
+        "\\",
+        "/*",
+        "*/",
+        "<marquee>",
+        "<font color=x>",
+        "<annotation-xml encoding=text/html>",
+        "<hr>",
+        "<nobr>",
+    ]);
+    prop::collection::vec(parts, 0..40).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn text_is_total_and_clean(input in prop_oneof![soup(), any::<String>()], most in 0_usize..200) {
+        let seen = text(&input, most);
+        prop_assert!(seen.chars().all(|it| it == '\n' || !it.is_control()));
+        let has_unseen = seen.contains(['\u{202e}', '\u{2066}']);
+        prop_assert!(!has_unseen);
+        prop_assert!(!seen.contains("\n\n") && !seen.contains("  "));
+        let (cut, note) = match seen.rsplit_once('\n') {
+            Some((before, last)) if last.ends_with("left out]") => (before, true),
+            _ if seen.ends_with("left out]") => ("", true),
+            _ => (seen.as_str(), false),
+        };
+        prop_assert!(cut.chars().count() <= most);
+        let whole = text(&input, usize::MAX);
+        prop_assert!(whole.starts_with(cut));
+        prop_assert_eq!(note, whole.chars().count() > most);
+    }
+
+    #[test]
+    fn text_has_no_tags(words in prop::collection::vec("[a-z]{1,5}", 1..20), tags in prop::collection::vec("</?(p|b|td|tr|div|svg|table|x-y)( (a|b)=('[^']{0,3}'|\"[^\"]{0,3}\"))?/?>", 1..20)) {
+        let input: String = words.iter().zip(tags.iter().cycle()).map(|(word, tag)| format!("{tag}{word}")).collect();
+        let seen = text(&input, usize::MAX);
+        prop_assert!(!seen.contains(['<', '>']), "{input}: {seen}");
+        let letters = |text: &str| text.chars().filter(char::is_ascii_lowercase).collect::<String>();
+        prop_assert_eq!(letters(&seen), words.concat());
+    }
+
+    #[test]
+    fn check_is_total(input in prop_oneof![soup(), any::<String>()]) {
+        let _ = check(&input, &Rules::CATALOG);
+        if let Err(refusal) = check(&page(&input), &Rules::CATALOG) {
+            prop_assert!(refusal.to_string().len() < 20_000);
+            prop_assert!(refusal.to_string().chars().all(|it| it == '\n' || !it.is_control()));
+        }
+    }
+}

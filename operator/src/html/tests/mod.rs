@@ -1,0 +1,29 @@
+//! What is taken, what is refused, and that nothing breaks on the way.
+
+mod attacks;
+mod hostile;
+mod pages;
+mod parsers;
+
+use super::{Rules, check};
+
+/// A page around what stands in its body.
+fn page(body: &str) -> String {
+    whole("", body)
+}
+
+/// A page around what stands in its head and body.
+fn whole(head: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>t</title>{head}</head>\n\
+         <body><p id=\"intro\">Something.</p>\n{body}\n</body></html>\n"
+    )
+}
+
+/// What is said of a page; nothing if it is taken.
+fn said(page: &str) -> String {
+    match check(page, &Rules::CATALOG) {
+        Ok(()) => String::new(),
+        Err(refusal) => refusal.to_string(),
+    }
+}

@@ -1,0 +1,233 @@
+//! What a reader sees of a page, as plain text for a prompt.
+//!
+//! It must not know the rules for pages: it takes any text, however broken or hostile, reads it once from
+//! front to back, and remembers no nesting but that of what it leaves out.
+
+use std::fmt::Write;
+
+use super::lexer::{Lexer, Piece};
+use super::references::decode;
+use super::refusal::is_unwanted;
+use super::tag::Tag;
+use super::words::{Words, set};
+
+/// Elements that stand in the middle of a line.
+static INLINE: Words = Words::new(|| {
+    set(
+        "a abbr b bdi bdo big cite code data del dfn em font i ins kbd label mark meter nobr output progress q s samp \
+         script small span strike strong style sub sup time tspan tt u var wbr",
+    )
+});
+
+/// Elements whose content is not shown.
+const UNSEEN: [&str; 2] = ["template", "noscript"];
+
+/// The same in drawings.
+const UNSEEN_IN_SVG: [&str; 3] = ["title", "desc", "metadata"];
+
+/// The visible text of a page: a line for each block and each row of a table, cells parted by ` | `. It has at
+/// most `most` characters, and if there are more, another line that says how many were left out.
+///
+/// Takes any input, in time that grows as the input does.
+pub fn text(page: &str, most: usize) -> String {
+    let mut reader = Reader::default();
+    for lexeme in Lexer::new(page) {
+        reader.take(&lexeme.piece);
+    }
+    reader.lines.finish(most)
+}
+
+/// What is left out until its end.
+struct Unseen {
+    name: String,
+    depth: usize,
+}
+
+#[derive(Default)]
+struct Reader {
+    lines: Lines,
+    unseen: Option<Unseen>,
+    svg: usize,
+    pre: usize,
+    row: Row,
+}
+
+/// Where in a row of a table.
+#[derive(Default, PartialEq)]
+enum Row {
+    #[default]
+    Outside,
+    Begun,
+    InCell,
+    AfterCell,
+}
+
+impl Reader {
+    fn take(&mut self, piece: &Piece<'_>) {
+        match piece {
+            Piece::Text(raw) if self.unseen.is_none() => {
+                let keeps_lines = self.pre > 0 && self.row == Row::Outside;
+                self.lines.add(&decode(raw, false), keeps_lines);
+            }
+            Piece::Raw(element, raw) if self.unseen.is_none() => match element.name {
+                "title" => {
+                    self.lines.end();
+                    self.lines.add(&decode(raw, false), false);
+                    self.lines.end();
+                }
+                "textarea" => self.lines.add(&decode(raw, false), true),
+                "xmp" | "plaintext" => self.lines.add(raw, true),
+                _ => {}
+            },
+            Piece::Start(tag) => self.start(tag),
+            Piece::End(tag) => self.end(&tag.name),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, tag: &Tag<'_>) {
+        self.svg += usize::from(tag.name == "svg" && !tag.self_closing);
+        if let Some(unseen) = &mut self.unseen {
+            unseen.depth += usize::from(unseen.name == tag.name && !tag.self_closing);
+            return;
+        }
+        let name = tag.name.as_str();
+        if UNSEEN.contains(&name) || (self.svg > 0 && UNSEEN_IN_SVG.contains(&name)) {
+            self.unseen = (!tag.self_closing).then(|| Unseen {
+                name: name.to_owned(),
+                depth: 1,
+            });
+            return;
+        }
+        match name {
+            "td" | "th" => {
+                self.end_cell();
+                match self.row {
+                    Row::AfterCell => self.lines.part(),
+                    _ => self.lines.end(),
+                }
+                self.row = Row::InCell;
+            }
+            _ => self.border(name),
+        }
+        match name {
+            "pre" => self.pre += 1,
+            "tr" => self.row = Row::Begun,
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        self.svg = self.svg.saturating_sub(usize::from(name == "svg"));
+        if let Some(unseen) = &mut self.unseen {
+            unseen.depth -= usize::from(unseen.name == name);
+            // A drawing's end ends all in it.
+            if unseen.depth == 0 || (name == "svg" && UNSEEN_IN_SVG.contains(&unseen.name.as_str())) {
+                self.unseen = None;
+            }
+            return;
+        }
+        match name {
+            "td" | "th" => self.end_cell(),
+            "tr" | "table" => {
+                self.row = Row::Outside;
+                self.lines.end();
+            }
+            _ => self.border(name),
+        }
+        if name == "pre" {
+            self.pre = self.pre.saturating_sub(1);
+        }
+    }
+
+    fn end_cell(&mut self) {
+        if self.row == Row::InCell {
+            self.row = Row::AfterCell;
+        }
+    }
+
+    /// Blocks end a line, but not within a cell.
+    fn border(&mut self, name: &str) {
+        if INLINE.contains(name) {
+            return;
+        }
+        match (&self.row, name) {
+            (Row::InCell | Row::AfterCell, it) if it != "tr" && it != "table" => self.lines.space(),
+            _ => self.lines.end(),
+        }
+    }
+}
+
+/// Lines without white space at their ends or twice, and without empty ones.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    /// Where the line begins that is being written.
+    line: usize,
+    space: bool,
+}
+
+impl Lines {
+    fn add(&mut self, text: &str, keeps_lines: bool) {
+        for it in text.chars() {
+            if keeps_lines && it == '\n' {
+                self.end();
+            } else if it.is_whitespace() {
+                self.space();
+            } else if !is_invisible(it) {
+                if std::mem::take(&mut self.space) && self.text.len() > self.line {
+                    self.text.push(' ');
+                }
+                self.text.push(it);
+            }
+        }
+    }
+
+    fn space(&mut self) {
+        self.space = true;
+    }
+
+    /// Parts two cells.
+    fn part(&mut self) {
+        self.text
+            .push_str(if self.text.len() > self.line { " |" } else { "|" });
+        self.space = true;
+    }
+
+    fn end(&mut self) {
+        self.space = false;
+        if self.text.len() > self.line {
+            self.text.push('\n');
+            self.line = self.text.len();
+        }
+    }
+
+    fn finish(mut self, most: usize) -> String {
+        self.text.truncate(self.text.trim_end().len());
+        let Some((cut, _)) = self.text.char_indices().nth(most) else {
+            return self.text;
+        };
+        // A line that is most of the text is not left out as a whole.
+        let border = match self.text.as_bytes().get(cut) {
+            Some(b'\n') => cut,
+            _ => self.text[..cut]
+                .rfind('\n')
+                .filter(|border| *border >= cut / 2)
+                .unwrap_or(cut),
+        };
+        let left_out = self.text[border..].trim_start().chars().count();
+        self.text.truncate(border);
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        let _ = write!(self.text, "[{left_out} more characters were left out]");
+        self.text
+    }
+}
+
+/// What nobody sees, but a model would read.
+fn is_invisible(it: char) -> bool {
+    is_unwanted(it)
+        || matches!(it, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}

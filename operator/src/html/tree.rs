@@ -1,0 +1,316 @@
+//! The tree that a browser makes of a page, by the same algorithm, within bounds.
+//!
+//! It must not know what is allowed. It stops where a page makes browsers work far beyond its size, so that
+//! nothing here takes long or nests deep.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
+use html5ever::tendril::{StrTendril, TendrilSink};
+use html5ever::{Attribute, ExpandedName, LocalName, ParseOpts, QualName, ns, parse_document};
+
+/// How deep elements may be nested. Browsers change the tree beyond 512.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// How many elements a path names.
+const PATH: usize = 4;
+
+/// How much is parsed before looking whether to stop, in bytes.
+const CHUNK: usize = 4096;
+
+/// Why no tree was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Elements are nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// Something stands directly in a table: browsers move it before the table.
+    InTable,
+    /// Elements overlap so that a browser makes many more of them than there are tags.
+    Overlapping,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub(super) enum Content {
+    Document,
+    Doctype(StrTendril),
+    Element(Rc<QualName>, Vec<Attribute>),
+    Text(StrTendril),
+    Comment(StrTendril),
+}
+
+/// A node of the tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) content: Content,
+    pub(super) parent: Option<usize>,
+    pub(super) children: Vec<usize>,
+}
+
+/// A page as a browser sees it. The first node is the document.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// Parses a page; where it stops, it says in which line.
+    pub(super) fn parse(page: &str) -> Result<Self, (Stop, u64)> {
+        let mut parser = parse_document(Sink::new(page.len()), ParseOpts::default());
+        let mut rest = page;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK.min(rest.len())));
+            parser.process(StrTendril::from(chunk));
+            if let Some(stop) = parser.tokenizer.sink.sink.stopped.get() {
+                return Err(stop);
+            }
+            rest = after;
+        }
+        parser.finish()
+    }
+
+    /// The element that a node stands in.
+    pub(super) fn parent(&self, index: usize) -> Option<&QualName> {
+        let parent = self.nodes.get(index)?.parent?;
+        match &self.nodes.get(parent)?.content {
+            Content::Element(name, _) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// A node and the elements directly above it, for people.
+    pub(super) fn path(&self, index: usize) -> String {
+        let mut names = Vec::new();
+        let mut at = Some(index);
+        while let Some(node) = at.and_then(|index| self.nodes.get(index))
+            && names.len() < PATH
+        {
+            if let Content::Element(name, attributes) = &node.content {
+                let id = attributes.iter().find(|it| &*it.name.local == "id");
+                let id = id.map(|it| format!("#{}", it.value)).unwrap_or_default();
+                names.push(format!("{}{id}", name.local));
+            }
+            at = node.parent;
+        }
+        names.reverse();
+        names.join(" > ")
+    }
+}
+
+/// A node while the tree is made.
+#[derive(Debug, Clone)]
+struct Handle {
+    index: usize,
+    name: Rc<QualName>,
+}
+
+struct Sink {
+    nodes: RefCell<Vec<Node>>,
+    nameless: Rc<QualName>,
+    /// How much may still be made or moved.
+    left: Cell<usize>,
+    line: Cell<u64>,
+    stopped: Cell<Option<(Stop, u64)>>,
+}
+
+impl Sink {
+    fn new(size: usize) -> Self {
+        let document = Node {
+            content: Content::Document,
+            parent: None,
+            children: Vec::new(),
+        };
+        Self {
+            nodes: RefCell::new(vec![document]),
+            nameless: Rc::new(QualName::new(None, ns!(), LocalName::from(""))),
+            // The shortest tag has three bytes.
+            left: Cell::new(size + CHUNK),
+            line: Cell::new(1),
+            stopped: Cell::new(None),
+        }
+    }
+
+    fn stop(&self, stop: Stop) {
+        if self.stopped.get().is_none() {
+            self.stopped.set(Some((stop, self.line.get())));
+        }
+    }
+
+    fn spend(&self, much: usize) {
+        match self.left.get().checked_sub(much) {
+            Some(left) => self.left.set(left),
+            None => self.stop(Stop::Overlapping),
+        }
+    }
+
+    fn add(&self, content: Content) -> usize {
+        self.spend(1);
+        let mut nodes = self.nodes.borrow_mut();
+        nodes.push(Node {
+            content,
+            parent: None,
+            children: Vec::new(),
+        });
+        nodes.len() - 1
+    }
+
+    fn handle(&self, index: usize) -> Handle {
+        Handle {
+            index,
+            name: self.nameless.clone(),
+        }
+    }
+
+    fn append_text(&self, parent: usize, text: &StrTendril) {
+        let mut nodes = self.nodes.borrow_mut();
+        let last = nodes.get(parent).and_then(|node| node.children.last()).copied();
+        if let Some(Content::Text(before)) = last
+            .and_then(|last| nodes.get_mut(last))
+            .map(|it| &mut it.content)
+        {
+            before.push_tendril(text);
+            return;
+        }
+        drop(nodes);
+        let index = self.add(Content::Text(text.clone()));
+        self.append_node(parent, index);
+    }
+
+    fn append_node(&self, parent: usize, child: usize) {
+        let mut nodes = self.nodes.borrow_mut();
+        if let Some(node) = nodes.get_mut(child) {
+            node.parent = Some(parent);
+        }
+        if let Some(node) = nodes.get_mut(parent) {
+            node.children.push(child);
+        }
+        let mut above = Some(parent);
+        for _ in 0..=MAX_DEPTH {
+            let Some(index) = above else { return };
+            above = nodes.get(index).and_then(|node| node.parent);
+        }
+        self.stop(Stop::TooDeep);
+    }
+}
+
+impl TreeSink for Sink {
+    type Handle = Handle;
+    type Output = Result<Tree, (Stop, u64)>;
+    type ElemName<'a> = ExpandedName<'a>;
+
+    fn finish(self) -> Self::Output {
+        match self.stopped.get() {
+            Some(stop) => Err(stop),
+            None => Ok(Tree {
+                nodes: self.nodes.into_inner(),
+            }),
+        }
+    }
+
+    /// What matters of errors is found in the source.
+    fn parse_error(&self, _: Cow<'static, str>) {}
+
+    fn get_document(&self) -> Handle {
+        self.handle(0)
+    }
+
+    fn elem_name<'a>(&'a self, target: &'a Handle) -> ExpandedName<'a> {
+        target.name.expanded()
+    }
+
+    fn create_element(&self, name: QualName, attributes: Vec<Attribute>, _: ElementFlags) -> Handle {
+        let name = Rc::new(name);
+        let index = self.add(Content::Element(name.clone(), attributes));
+        Handle { index, name }
+    }
+
+    fn create_comment(&self, text: StrTendril) -> Handle {
+        self.handle(self.add(Content::Comment(text)))
+    }
+
+    fn create_pi(&self, _: StrTendril, data: StrTendril) -> Handle {
+        self.create_comment(data)
+    }
+
+    fn append(&self, parent: &Handle, child: NodeOrText<Handle>) {
+        match child {
+            NodeOrText::AppendNode(node) => self.append_node(parent.index, node.index),
+            NodeOrText::AppendText(text) => self.append_text(parent.index, &text),
+        }
+    }
+
+    fn append_based_on_parent_node(&self, _: &Handle, _: &Handle, _: NodeOrText<Handle>) {
+        self.stop(Stop::InTable);
+    }
+
+    fn append_before_sibling(&self, _: &Handle, _: NodeOrText<Handle>) {
+        self.stop(Stop::InTable);
+    }
+
+    fn append_doctype_to_document(&self, name: StrTendril, _: StrTendril, _: StrTendril) {
+        let index = self.add(Content::Doctype(name));
+        self.append_node(0, index);
+    }
+
+    /// Templates are not allowed, so it need not be right.
+    fn get_template_contents(&self, target: &Handle) -> Handle {
+        target.clone()
+    }
+
+    fn same_node(&self, one: &Handle, other: &Handle) -> bool {
+        one.index == other.index
+    }
+
+    fn set_quirks_mode(&self, _: QuirksMode) {}
+
+    fn add_attrs_if_missing(&self, target: &Handle, more: Vec<Attribute>) {
+        if let Some(Content::Element(_, attributes)) = self
+            .nodes
+            .borrow_mut()
+            .get_mut(target.index)
+            .map(|node| &mut node.content)
+        {
+            for attribute in more {
+                if attributes.iter().all(|it| it.name != attribute.name) {
+                    attributes.push(attribute);
+                }
+            }
+        }
+    }
+
+    fn remove_from_parent(&self, target: &Handle) {
+        let mut nodes = self.nodes.borrow_mut();
+        let Some(parent) = nodes.get_mut(target.index).and_then(|node| node.parent.take()) else {
+            return;
+        };
+        if let Some(children) = nodes.get_mut(parent).map(|node| &mut node.children)
+            && let Some(at) = children.iter().rposition(|it| *it == target.index)
+        {
+            self.spend(children.len() - at);
+            children.remove(at);
+        }
+    }
+
+    fn reparent_children(&self, node: &Handle, parent: &Handle) {
+        let mut nodes = self.nodes.borrow_mut();
+        let children = nodes
+            .get_mut(node.index)
+            .map(|it| std::mem::take(&mut it.children))
+            .unwrap_or_default();
+        self.spend(children.len());
+        for child in &children {
+            if let Some(node) = nodes.get_mut(*child) {
+                node.parent = Some(parent.index);
+            }
+        }
+        if let Some(node) = nodes.get_mut(parent.index) {
+            node.children.extend(children);
+        }
+    }
+
+    fn set_current_line(&self, line: u64) {
+        self.line.set(line);
+    }
+}
