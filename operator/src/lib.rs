@@ -5,11 +5,12 @@
 
 pub mod agent;
 pub mod api;
-pub mod crds;
+pub mod commands;
+pub mod html;
 pub mod html;
 pub mod llm;
 pub mod logs;
 pub mod redact;
+pub mod run;
 pub mod sandbox;
-pub mod session;
 pub mod store;

@@ -43,6 +43,11 @@ pub fn hide(redactor: Redactor) {
     HIDDEN.set(redactor);
 }
 
+/// A text for people, without what is hidden.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    HIDDEN.redact(text)
+}
+
 /// Secrets that may become others while lines are written.
 struct Hidden(RwLock<Option<Redactor>>);
 

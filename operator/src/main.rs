@@ -1,8 +1,10 @@
 //! The `cataloger` binary: subcommands and wiring, nothing else.
 
-use cataloger::crds::{self, CrdsArguments};
+use cataloger::commands::comment::{self, CommentArguments};
+use cataloger::commands::crds::{self, CrdsArguments};
+use cataloger::commands::run::{self, RunArguments};
+use cataloger::commands::session::{self, SessionArguments};
 use cataloger::logs;
-use cataloger::session::{self, SessionArguments};
 use clap::{Parser, Subcommand};
 
 /// Living documentation of databases.
@@ -15,6 +17,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<RunArguments>),
+    Comment(CommentArguments),
     Session(SessionArguments),
     Crds(CrdsArguments),
 }
@@ -24,6 +28,8 @@ async fn main() {
     let arguments = Arguments::parse();
     logs::set_up();
     let code = match arguments.command {
+        Command::Run(arguments) => run::run(*arguments).await,
+        Command::Comment(arguments) => comment::run(arguments).await,
         Command::Session(arguments) => session::run(arguments).await,
         Command::Crds(arguments) => crds::run(&arguments),
     };

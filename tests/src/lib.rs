@@ -1,9 +1,18 @@
 //! What the workspace's tests stand on. Nothing here ships.
 
+pub mod author;
+pub mod command;
 pub mod container;
 pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod model_server;
 pub mod place;
+pub mod proxy;
 pub mod s3;
+
+/// The hash of some bytes, as `run.json` has it.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
+}

@@ -50,7 +50,7 @@ pub struct Wish {
 }
 
 /// The Python of local sandboxes: `CATALOGER_PYTHON`, or the one that `sandbox-image/environment` makes.
-async fn interpreter() -> Interpreter {
+pub async fn interpreter() -> Interpreter {
     static MADE: OnceCell<PathBuf> = OnceCell::const_new();
     let python = match std::env::var_os("CATALOGER_PYTHON") {
         Some(given) => PathBuf::from(given),

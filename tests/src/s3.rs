@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const START: Duration = Duration::from_mins(1);
-const ID: &str = "tests";
+/// The name of that key.
+pub const ID: &str = "tests";
 
 /// The secret key of every server of the tests.
 pub const SECRET: &str = "s3-secret/key+of=tests";
@@ -116,6 +117,11 @@ impl Server {
             directory,
             endpoint: format!("http://{address}"),
         }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// How to reach its bucket.

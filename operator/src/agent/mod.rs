@@ -31,6 +31,8 @@ const MAX_SILENT: u32 = 3;
 const MAX_CLUMSY: u32 = 3;
 /// How often a circle is noticed before it is too often.
 const MAX_CIRCLES: u32 = 3;
+/// Calls of one turn beyond these are not made.
+const MAX_CALLS: usize = 20;
 /// In percent of what is scarcest: what is left when the agent is told so.
 const WARN_AT: [u64; 2] = [33, 16];
 
@@ -335,7 +337,7 @@ impl Agent {
 
     /// Answers what needs nobody else, and closes the turn if all is answered.
     fn settle(&mut self) {
-        while let Some(Err(problem)) = self.calls.get(self.results.len()).map(tools::read) {
+        while let Some(problem) = self.wrong_with_next() {
             self.result(problem, true);
         }
         if self.results.len() < self.calls.len() || self.calls.is_empty() {
@@ -348,6 +350,18 @@ impl Agent {
             last.content.push_str(&warning);
         }
         self.conversation.results(results);
+    }
+
+    /// Why the next call is not made, if there is one that is not.
+    fn wrong_with_next(&self) -> Option<String> {
+        let call = self.calls.get(self.results.len())?;
+        if self.results.len() >= MAX_CALLS {
+            return Some(format!(
+                "The call was not carried out: there were {} in one turn, and {MAX_CALLS} are allowed.",
+                self.calls.len()
+            ));
+        }
+        tools::read(call).err()
     }
 
     /// What the model is told when little is left: twice, and before its last turn.

@@ -39,13 +39,16 @@ impl RedactorBuilder {
     #[must_use]
     pub fn database_url(mut self, url: &SecretString) -> Self {
         let text = url.expose_secret();
-        // The whole of it is hidden however short or plain it is.
-        self.users.push((text.to_owned(), String::new().into()));
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         // People forget to escape '/' and '@' in passwords: up to the last '@' all is user and password.
         let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        // Who logs in without a password, or by a file, has nothing to hide but what the parameters hold.
+        if login.contains(':') || text.contains('?') {
+            // The whole of it is hidden however short or plain it is.
+            self.users.push((text.to_owned(), String::new().into()));
+        }
         self = self.words([user]);
         self = self.words(place.split(['/', ':', ',', '.']));
         // A '?' that is not escaped either.

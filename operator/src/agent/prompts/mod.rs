@@ -17,12 +17,15 @@ mod prompt;
 mod template;
 mod value;
 
+use serde::{Deserialize, Serialize};
+
 pub use error::PromptError;
 pub use input::{Input, Kind, Value, Values};
 pub use prompt::Prompt;
 
 /// Which prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Writes the catalog.
     Cataloging,

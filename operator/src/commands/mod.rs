@@ -1,0 +1,11 @@
+//! The subcommands of `cataloger`: arguments in, exit codes out. What they do is in the other rooms.
+
+pub mod comment;
+pub mod crds;
+pub mod exit;
+pub mod local;
+pub mod place;
+pub mod run;
+pub mod session;
+mod show;
+mod wish;

@@ -1,0 +1,290 @@
+//! `cataloger run`: a run on this machine, without a cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::local::LocalSandboxes;
+use super::show::Show;
+use super::wish::{Wish, WishError};
+use super::{exit, place};
+use crate::agent::prompts::Prompts;
+use crate::api::duration::Duration as Written;
+use crate::llm::prices::Cost;
+use crate::llm::{Http, Model, ModelSpec};
+use crate::logs;
+use crate::redact::Redactor;
+use crate::run::{self, CellLimits, Claimant, Database, Event, Kind, Outcome, Parts, Plan, RunError};
+use crate::sandbox::environment;
+use crate::store::RunId;
+
+/// Catalog a database: let a model explore it, and publish the page that it writes.
+///
+/// What to do is said by a manifest, the Catalog that a cluster takes (`-f`), or by `--database`, `--table` and
+/// `--output`. Keys come from ANTHROPIC_API_KEY, OPENAI_API_KEY and the usual AWS_ variables, or from Secrets in
+/// the manifest. The addresses of the pages go to standard output, progress to standard error.
+///
+/// Exit codes: 2 wrong usage or manifest, 3 no sandbox, 4 the database can't be read, 5 pages can't be kept,
+/// 6 the model does not answer, 7 tokens, money, turns or time are used up, 8 the model makes no page,
+/// 9 somebody else drives the run, 130 interrupted.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// A manifest with a Catalog, and perhaps Secrets and a ModelProvider; `-` is standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["tables", "intent"])]
+    pub(super) file: Option<PathBuf>,
+    /// Which Catalog of the manifest, if it holds several
+    #[arg(long, value_name = "NAME", requires = "file")]
+    pub(super) catalog: Option<String>,
+    /// The URL of the database, such as postgresql://reader:…@host/shop
+    ///
+    /// Better given by the environment variable: other users may see a command's arguments.
+    #[arg(
+        long = "database-url",
+        visible_alias = "database",
+        value_name = "URL",
+        env = "DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub(super) database: Option<SecretString>,
+    /// A table: orders, sales.orders, or a pattern such as sales.*; may be repeated
+    #[arg(long = "table", short, value_name = "TABLE")]
+    pub(super) tables: Vec<String>,
+    /// What you want to know about the tables, in a few sentences
+    #[arg(long, value_name = "TEXT")]
+    pub(super) intent: Option<String>,
+    /// Where the pages go: a directory, or s3://BUCKET/PREFIX
+    #[arg(long, short, value_name = "PLACE")]
+    pub(super) output: Option<String>,
+    /// The model: anthropic/NAME, or openai/NAME for any compatible endpoint
+    #[arg(long, short, value_name = "MODEL", env = "CATALOGER_MODEL")]
+    pub(super) model: Option<ModelSpec>,
+    /// A model to go on with when that one can't; may be repeated
+    #[arg(long = "fallback", value_name = "MODEL")]
+    pub(super) fallbacks: Vec<ModelSpec>,
+    /// How many tokens the run may use; what is read from a cache does not count  [default: 100000]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1000..=1_000_000_000))]
+    pub(super) max_tokens: Option<u64>,
+    /// How many US dollars the run may cost
+    #[arg(long, value_name = "DOLLARS")]
+    pub(super) max_cost: Option<Cost>,
+    /// How many turns of the model there may be  [default: 50]
+    #[arg(long, visible_alias = "max-iterations", value_name = "TURNS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) max_turns: Option<u32>,
+    /// How long the run may take  [default: 30m]
+    #[arg(long, value_name = "TIME")]
+    pub(super) timeout: Option<Written>,
+    /// How long a piece of code may run  [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub(super) execute_timeout: Option<Written>,
+    /// How many rows of a table the model is shown  [default: 20]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) max_rows: Option<u32>,
+    /// Prompts of your own: a directory with cataloging.yaml, summary.yaml or both
+    #[arg(long, value_name = "DIRECTORY")]
+    prompts: Option<PathBuf>,
+    /// Go on with a run that was cut off: the newest for the same, or this one
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = NEWEST)]
+    resume: Option<String>,
+    /// Events as lines of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+const NEWEST: &str = "newest";
+
+/// Why there was no run, or none that came to its end.
+struct Failed {
+    kind: Kind,
+    message: String,
+}
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<WishError> for Failed {
+    fn from(error: WishError) -> Self {
+        Self::of(Kind::Input, error)
+    }
+}
+
+impl Failed {
+    fn of(kind: Kind, error: impl ToString) -> Self {
+        Self {
+            kind,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Runs the subcommand; its exit code.
+pub async fn run(arguments: RunArguments) -> u8 {
+    let show = Arc::new(Show::new(arguments.json));
+    let cancel = CancellationToken::new();
+    if let Err(error) = heed_signals(&cancel, &show) {
+        show.failed(Kind::Input, &format!("signals can't be heard: {error}"), None);
+        return exit::FAILED;
+    }
+    let claimed = std::sync::Mutex::new(None);
+    let result = drive(arguments, &show, cancel, &claimed).await;
+    let kept = claimed.into_inner().unwrap_or_default();
+    match result {
+        Ok(outcome) => {
+            show.done(&outcome);
+            exit::DONE
+        }
+        Err(Failed { kind, message }) => {
+            let message = logs::redact(&message).into_owned();
+            show.failed(kind, &message, kept);
+            exit::code(kind)
+        }
+    }
+}
+
+async fn drive(
+    arguments: RunArguments,
+    show: &Arc<Show>,
+    cancel: CancellationToken,
+    claimed: &std::sync::Mutex<Option<RunId>>,
+) -> Result<Outcome, Failed> {
+    let prompts = match &arguments.prompts {
+        Some(directory) => Prompts::load(directory),
+        None => Prompts::embedded(),
+    };
+    let prompts = prompts.map_err(RunError::from)?;
+    let wish = Wish::read(&arguments, |name| std::env::var(name).ok())?;
+    // From here on nothing that is said holds a secret.
+    let redactor = redactor(&wish);
+    logs::hide(redactor.clone());
+    for note in &wish.notes {
+        show.say(&redactor.redact(note));
+    }
+    let database = Database::new(wish.database.clone()).map_err(|error| Failed::of(Kind::Input, error))?;
+    let model = model(&wish)?;
+    let plan = Plan {
+        database,
+        tables: wish.tables.clone(),
+        intent: wish.intent.clone(),
+        model: wish.model.clone(),
+        fallbacks: wish.fallbacks.clone(),
+        limits: wish.limits,
+        cell: CellLimits {
+            timeout: wish.execute_timeout,
+            max_rows: wish.max_rows,
+        },
+        claimant: Claimant {
+            installation: installation(),
+            catalog: None,
+        },
+        manifest: wish.manifest.clone(),
+    };
+    let opened = tokio::select! {
+        opened = place::open(&wish.location, wish.bucket.clone()) => opened.map_err(RunError::from)?,
+        () = cancel.cancelled() => return Err(RunError::Interrupted.into()),
+    };
+    let (store, layout) = opened;
+    let say = |message: &str| show.say(message);
+    let interpreter = tokio::select! {
+        found = environment::find_or_make(&say) => found.map_err(|error| Failed::of(Kind::Sandbox, error))?,
+        () = cancel.cancelled() => return Err(RunError::Interrupted.into()),
+    };
+    let parts = Parts {
+        store,
+        layout,
+        model,
+        sandboxes: Arc::new(LocalSandboxes {
+            interpreter,
+            preload: None,
+        }),
+        prompts,
+        prices: wish.prices,
+        redactor,
+        cancel,
+    };
+    let watch = |event: &Event| {
+        if let Event::Claimed { run, .. } | Event::Resumed { run, .. } = event
+            && let Ok(mut claimed) = claimed.lock()
+        {
+            *claimed = Some(*run);
+        }
+        show.event(event);
+    };
+    let run = match arguments.resume.as_deref() {
+        None => return Ok(run::start(&plan, &parts, &watch).await?),
+        Some(NEWEST) => run::unfinished(&plan, &parts).await?.ok_or_else(|| {
+            Failed::of(
+                Kind::Input,
+                format!(
+                    "there is no run to go on with at {}: none for the same database, tables, intent, model and prompts is unfinished",
+                    wish.location
+                ),
+            )
+        })?,
+        Some(run) => run.parse().map_err(|error| Failed::of(Kind::Input, error))?,
+    };
+    Ok(run::resume(&plan, &parts, run, &watch).await?)
+}
+
+fn model(wish: &Wish) -> Result<Arc<dyn Model>, Failed> {
+    let http = Http::new(&wish.providers.timeouts).map_err(RunError::from)?;
+    let chain = wish
+        .providers
+        .chain(&http, &wish.model, &wish.fallbacks)
+        .map_err(RunError::from)?;
+    Ok(Arc::new(chain))
+}
+
+fn redactor(wish: &Wish) -> Redactor {
+    let words = wish.tables.iter().flat_map(|table| table.split('.'));
+    let builder = Redactor::builder().database_url(&wish.database).words(words);
+    wish.secrets
+        .iter()
+        .fold(builder, |builder, (name, secret)| builder.secret(name, secret))
+        .build()
+}
+
+/// Runs of one user on one machine know each other.
+fn installation() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let system = rustix::system::uname();
+    format!("{user}@{}", system.nodename().to_string_lossy())
+}
+
+/// The first signal stops the run where it is, the second ends the process.
+fn heed_signals(cancel: &CancellationToken, show: &Arc<Show>) -> std::io::Result<()> {
+    let (mut interrupts, mut terminations) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (cancel, show) = (cancel.clone(), Arc::clone(show));
+    tokio::spawn(async move {
+        let mut first = true;
+        loop {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            if !first {
+                // The sandbox ends by itself when this process is gone.
+                std::process::exit(exit::INTERRUPTED.into());
+            }
+            first = false;
+            show.say("stopping; once more to stop at once");
+            cancel.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// What a time is, as the engine has it.
+pub(super) fn time(written: Written) -> Duration {
+    written.into()
+}

@@ -1,0 +1,121 @@
+//! What a run does, for who watches it. Nothing depends on it, and it holds no secrets.
+
+use std::time::Duration;
+
+use crate::agent::budget::{Limits, Spent};
+use crate::agent::prompts::Role;
+use crate::llm::Progress;
+use crate::store::RunId;
+
+/// Takes events as they happen. It must not block.
+pub type Watch<'a> = dyn Fn(&Event) + Send + Sync + 'a;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The run has its name and its folder.
+    Claimed {
+        /// The run.
+        run: RunId,
+        /// Where its pages will be.
+        folder: String,
+    },
+    /// A run is gone on with.
+    Resumed {
+        /// The run.
+        run: RunId,
+        /// Where its pages will be.
+        folder: String,
+        /// How many entries its journal has.
+        entries: u32,
+    },
+    /// Something begins.
+    Phase(Phase),
+    /// An agent has its task.
+    Began {
+        /// Which agent.
+        role: Role,
+        /// The earlier runs that it is told of.
+        earlier: Vec<RunId>,
+    },
+    /// The model is asked.
+    Asking {
+        /// Which turn it will be.
+        turn: u32,
+        /// Of at most so many.
+        of: u32,
+    },
+    /// While it answers.
+    Model(Progress),
+    /// It has answered.
+    Answered {
+        /// What it said besides calls.
+        text: String,
+        /// What the whole run has used.
+        spent: Spent,
+        /// Of this.
+        limits: Limits,
+    },
+    /// Code runs.
+    Running {
+        /// The code.
+        code: String,
+    },
+    /// While it runs.
+    Output(String),
+    /// It has run.
+    Ran {
+        /// Whether without trouble.
+        ok: bool,
+        /// What it wrote, or what went wrong with it.
+        told: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A page was handed in.
+    Checked {
+        /// What is wrong with it, if something is.
+        problem: Option<String>,
+    },
+    /// The variables of an agent are made again, in a new sandbox.
+    Rebuilding {
+        /// From so many pieces of code.
+        cells: usize,
+    },
+    /// An object is there.
+    Published {
+        /// Its name in the run's folder.
+        name: String,
+        /// Where it is.
+        uri: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Something that the user should know.
+    Warning(String),
+}
+
+/// What a run is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The store is tried.
+    Preparing,
+    /// The sandbox is made.
+    Provisioning,
+    /// The agent explores and writes.
+    Cataloging,
+    /// The page is published; the summary is being written.
+    Summarizing,
+}
+
+impl Phase {
+    /// Its name, as a status has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "Preparing",
+            Self::Provisioning => "Provisioning",
+            Self::Cataloging => "Cataloging",
+            Self::Summarizing => "Summarizing",
+        }
+    }
+}

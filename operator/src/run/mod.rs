@@ -1,0 +1,149 @@
+//! One run from start to end: sandbox, catalog, summary, and the journal that lets it go on where it was.
+//!
+//! Over the traits [`Sandbox`](crate::sandbox::Sandbox), [`Model`] and [`Store`]. It must not know Kubernetes,
+//! HTTP, or who watches.
+
+mod context;
+mod database;
+mod engine;
+mod error;
+pub mod event;
+mod journal;
+mod publish;
+pub mod record;
+pub mod report;
+pub mod script;
+mod state;
+mod told;
+mod workplace;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+pub use self::database::{Database, InvalidDatabase};
+pub use self::engine::{Outcome, resume, start, unfinished};
+pub use self::error::{Kind, RunError};
+pub use self::event::{Event, Phase, Watch};
+pub use self::journal::JournalError;
+use self::record::{Asked, PromptUsed};
+use crate::agent::budget::Limits;
+use crate::agent::prompts::{Prompts, Role};
+use crate::llm::prices::Prices;
+use crate::llm::{Model, ModelSpec};
+use crate::redact::Redactor;
+use crate::sandbox::{BootId, Sandbox, SandboxError, Variables};
+use crate::store::{Layout, RunId, Store};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The database.
+    pub database: Database,
+    /// The tables.
+    pub tables: Vec<String>,
+    /// What the author wants to be known.
+    pub intent: Option<String>,
+    /// The model.
+    pub model: ModelSpec,
+    /// Those to go on with.
+    pub fallbacks: Vec<ModelSpec>,
+    /// What the run may use.
+    pub limits: Limits,
+    /// Bounds of each piece of code.
+    pub cell: CellLimits,
+    /// Who asks.
+    pub claimant: Claimant,
+    /// What the user wrote, for the record. Without secrets.
+    pub manifest: Value,
+}
+
+/// Bounds of a piece of code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellLimits {
+    /// How long it may run.
+    pub timeout: std::time::Duration,
+    /// How many rows of a table are shown.
+    pub max_rows: u32,
+}
+
+/// Who takes a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claimant {
+    /// The installation.
+    pub installation: String,
+    /// The Catalog's UID, where there is one.
+    pub catalog: Option<String>,
+}
+
+/// What a run works with.
+pub struct Parts {
+    /// Where pages and journal are kept.
+    pub store: Arc<dyn Store>,
+    /// What is called how there.
+    pub layout: Layout,
+    /// Who answers.
+    pub model: Arc<dyn Model>,
+    /// Where code runs.
+    pub sandboxes: Arc<dyn Sandboxes>,
+    /// What agents are told.
+    pub prompts: Prompts,
+    /// What models cost.
+    pub prices: Prices,
+    /// The secrets that nothing may hold.
+    pub redactor: Redactor,
+    /// Says that somebody wants no more.
+    pub cancel: CancellationToken,
+}
+
+/// Makes sandboxes.
+#[async_trait]
+pub trait Sandboxes: Send + Sync {
+    /// The sandbox of a run: `known`, if it is still there, else a new one with these variables.
+    async fn open(
+        &self,
+        run: RunId,
+        known: Option<&BootId>,
+        env: &Variables,
+    ) -> Result<Box<dyn Sandbox>, SandboxError>;
+}
+
+impl Plan {
+    /// What can change the result.
+    pub(crate) fn asked(&self, parts: &Parts) -> Asked {
+        let prompts = Role::ALL.map(|role| PromptUsed::from(parts.prompts.get(role)));
+        Asked {
+            database: self.database.shown().to_owned(),
+            tables: self.tables.clone(),
+            intent: self.intent.clone(),
+            storage: place(parts),
+            model: self.model.clone(),
+            fallbacks: self.fallbacks.clone(),
+            prompts: prompts.to_vec(),
+        }
+    }
+}
+
+/// Where the folders of runs are.
+fn place(parts: &Parts) -> String {
+    let run = RunId::at(std::time::UNIX_EPOCH);
+    let folder = parts.store.uri(&parts.layout.run_folder(run));
+    let place = folder.strip_suffix(&run.to_string()).unwrap_or(&folder);
+    place.trim_end_matches('/').to_owned()
+}
+
+impl Asked {
+    /// A hash of it. The order of the tables does not matter.
+    pub fn fingerprint(&self) -> String {
+        let mut same = self.clone();
+        same.tables.sort();
+        sha256(serde_json::to_string(&same).unwrap_or_default().as_bytes())
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

@@ -1,0 +1,100 @@
+//! What a model is told of code that ran: its output, and what it could not see.
+
+use crate::sandbox::{Executed, State, Status};
+
+/// What the model is told. The output is in it as it came, capped by the sandbox.
+pub(super) fn told(executed: &Executed) -> String {
+    let mut text = String::new();
+    if let Some(notice) = &executed.notice {
+        text.push_str(&format!("[{notice}]\n"));
+    }
+    text.push_str(&executed.output);
+    if let Some(background) = &executed.background {
+        text.push_str(&format!(
+            "\n[From threads or processes of earlier calls:]\n{}",
+            background.output
+        ));
+    }
+    let mut note = String::new();
+    if !matches!(executed.status, Status::Ok | Status::Error) {
+        note.push_str(&match executed.status {
+            Status::Timeout => format!("The code was interrupted after {} s: it took too long.", executed.duration_ms / 1000),
+            Status::Interrupted => "The code was interrupted.".to_owned(),
+            Status::OutOfMemory => "The code used too much memory and was ended.".to_owned(),
+            Status::TooManyProcesses => "The code started too many processes and was ended.".to_owned(),
+            Status::Unavailable => "No session could be started, so the code was not run.".to_owned(),
+            Status::Exited | Status::Killed | Status::Corrupted | Status::Ok | Status::Error => {
+                "The session ended while the code ran.".to_owned()
+            }
+        });
+        if let Some(detail) = &executed.detail {
+            note.push_str(&format!(" ({detail})"));
+        }
+    }
+    if executed.state == State::Lost {
+        note.push_str(" All variables are gone; import and connect again. Files in the session's directory stay, unless said otherwise.");
+    }
+    if !note.is_empty() {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&format!("[{}]", note.trim()));
+    }
+    if text.trim().is_empty() {
+        "[no output]".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Background;
+
+    fn executed(status: Status, output: &str) -> Executed {
+        Executed {
+            ok: status == Status::Ok,
+            status,
+            output: output.into(),
+            total: 0,
+            omitted: 0,
+            state: State::Kept,
+            detail: None,
+            notice: None,
+            background: None,
+            error: None,
+            duration_ms: 60_004,
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn the_output_comes_as_it_is_and_the_rest_is_said() {
+        assert_eq!(told(&executed(Status::Ok, "1\n")), "1\n");
+        assert_eq!(told(&executed(Status::Ok, "")), "[no output]");
+        assert_eq!(told(&executed(Status::Error, "Traceback")), "Traceback");
+        assert_eq!(
+            told(&executed(Status::Timeout, "half")),
+            "half\n[The code was interrupted after 60 s: it took too long.]"
+        );
+        let lost = Executed {
+            state: State::Lost,
+            detail: Some("the code used 900 MiB of memory".into()),
+            notice: Some("the session was replaced before this call".into()),
+            background: Some(Background {
+                output: "late".into(),
+                omitted: 0,
+            }),
+            ..executed(Status::OutOfMemory, "x")
+        };
+        let text = told(&lost);
+        for part in [
+            "[the session was replaced before this call]\nx",
+            "earlier calls:]\nlate\n",
+            "too much memory and was ended. (the code used 900 MiB of memory) All variables are gone",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The sandbox of a run: getting one, making it as an agent needs it, and running code in it.
+//!
+//! Ids of calls follow from the journal, so whoever drives the run asks for the same call by the same id. It
+//! must not know what the code is for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::record::Ran;
+use super::{RunError, Sandboxes};
+use crate::sandbox::{
+    BootId, CallId, Cell, Chunk, Class, Executed, MAX_FILE_PART, Sandbox, SandboxError, State, Status, Variables,
+};
+use crate::store::RunId;
+
+/// For each entry of a journal there are so many ids; the upper half is for calls of the model. People see them in
+/// tracebacks.
+const IDS: u64 = 100_000;
+/// How long a call of another may be waited for.
+const PATIENCE: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often a sandbox is asked again that is there, and silent for minutes.
+const TIMEOUTS: u32 = 2;
+
+/// The sandbox of a run, when there is one.
+pub(super) struct Workplace<'a> {
+    sandboxes: &'a dyn Sandboxes,
+    cancel: &'a CancellationToken,
+    run: RunId,
+    sandbox: Option<Box<dyn Sandbox>>,
+}
+
+/// Ids for the calls that make a sandbox ready, before entry `next` of the journal says that it is.
+#[derive(Debug)]
+pub(super) struct Ids(u64);
+
+impl Ids {
+    pub(super) fn before(next: u32) -> Self {
+        Self(u64::from(next) * IDS)
+    }
+
+    fn take(&mut self) -> CallId {
+        self.0 += 1;
+        CallId(self.0)
+    }
+}
+
+/// The id of a call of the model.
+pub(super) fn call_id(from: u32, index: usize) -> CallId {
+    CallId(u64::from(from) * IDS + IDS / 2 + index as u64)
+}
+
+/// A file for the session.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) content: Bytes,
+}
+
+impl<'a> Workplace<'a> {
+    pub(super) fn new(sandboxes: &'a dyn Sandboxes, cancel: &'a CancellationToken, run: RunId) -> Self {
+        Self {
+            sandboxes,
+            cancel,
+            run,
+            sandbox: None,
+        }
+    }
+
+    /// Gets a sandbox, if there is none yet; which one it is.
+    pub(super) async fn open(&mut self, known: Option<&BootId>, env: &Variables) -> Result<BootId, RunError> {
+        if let Some(sandbox) = &self.sandbox {
+            return Ok(sandbox.boot());
+        }
+        let sandbox = tokio::select! {
+            sandbox = self.sandboxes.open(self.run, known, env) => sandbox?,
+            () = self.cancel.cancelled() => return Err(RunError::Interrupted),
+        };
+        let boot = sandbox.boot();
+        self.sandbox = Some(sandbox);
+        Ok(boot)
+    }
+
+    /// Lets go of a sandbox that is of no more use.
+    pub(super) async fn discard(&mut self) {
+        if let Some(sandbox) = self.sandbox.take()
+            && let Err(error) = sandbox.close().await
+        {
+            tracing::debug!(%error, "a lost sandbox could not be closed");
+        }
+    }
+
+    /// Ends the sandbox.
+    pub(super) async fn close(&mut self) -> Result<(), SandboxError> {
+        match self.sandbox.take() {
+            Some(sandbox) => sandbox.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sandbox.is_none()
+    }
+
+    fn sandbox(&self) -> Result<&dyn Sandbox, SandboxError> {
+        self.sandbox.as_deref().ok_or(SandboxError::Closed)
+    }
+
+    /// Starts a fresh session.
+    pub(super) async fn reset(&self, ids: &mut Ids, env: &Variables) -> Result<(), RunError> {
+        let id = ids.take();
+        let reset = self.call(|| async { self.sandbox()?.reset(id, env).await }).await?;
+        if reset.ok {
+            return Ok(());
+        }
+        Err(RunError::Sandbox(SandboxError::Setup {
+            message: reset.detail.unwrap_or(reset.status),
+        }))
+    }
+
+    /// Writes a file into the session's directory.
+    pub(super) async fn put(&self, ids: &mut Ids, file: &File) -> Result<(), RunError> {
+        let mut rest = file.content.clone();
+        let mut append = false;
+        loop {
+            let part = rest.split_to(rest.len().min(MAX_FILE_PART));
+            let id = ids.take();
+            let put = self
+                .call(|| async { self.sandbox()?.put_file(id, &file.path, part.clone(), append).await })
+                .await?;
+            if !put.ok {
+                let why = put.detail.unwrap_or(put.status);
+                return Err(RunError::Sandbox(SandboxError::Setup {
+                    message: format!("{} could not be written: {why}", file.path),
+                }));
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+            append = true;
+        }
+    }
+
+    /// Runs code that no model has written.
+    pub(super) async fn try_out(&self, ids: &mut Ids, cell: &Cell) -> Result<Executed, RunError> {
+        self.execute(ids.take(), cell, &mut |_| {}).await
+    }
+
+    /// Runs code. A call that was made before, by whomever, is not made again: its answer comes.
+    pub(super) async fn execute(
+        &self,
+        id: CallId,
+        cell: &Cell,
+        output: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<Executed, RunError> {
+        let mut timeouts = 0;
+        for _ in 0..PATIENCE {
+            let sandbox = self.sandbox()?;
+            let executed = tokio::select! {
+                executed = sandbox.execute(id, cell, output) => executed,
+                () = self.cancel.cancelled() => {
+                    // Nobody will want its answer.
+                    let _ = sandbox.interrupt(id).await;
+                    return Err(RunError::Interrupted);
+                }
+            };
+            match executed {
+                Err(SandboxError::Busy { running: Some(other), .. }) if other != id => {
+                    // A call of an earlier driver: its answer was of no use to anybody.
+                    sandbox.interrupt(other).await?;
+                    sleep(PAUSE).await;
+                }
+                Err(error) if error.class() == Class::Retry && timeouts < TIMEOUTS => {
+                    tracing::warn!(%error, "asking the sandbox again");
+                    timeouts += 1;
+                }
+                Err(error) if error.class() == Class::Wait => sleep(PAUSE).await,
+                result => return Ok(result?),
+            }
+        }
+        Err(RunError::Sandbox(SandboxError::Timeout {
+            what: format!("call {id}"),
+            after: PAUSE * PATIENCE,
+        }))
+    }
+
+    /// Says that the answers of calls are in the journal.
+    pub(super) async fn acknowledge(&self, id: CallId) {
+        // What is not acknowledged now is with the next call.
+        if let Ok(sandbox) = self.sandbox()
+            && let Err(error) = sandbox.acknowledge(id).await
+        {
+            tracing::debug!(%error, "a call could not be acknowledged");
+        }
+    }
+
+    /// Runs code again that made the variables of an agent; what the agent must know, if they may differ.
+    pub(super) async fn rebuild(&self, ids: &mut Ids, cells: &[Ran], cell: &Cell) -> Result<Option<String>, RunError> {
+        let mut differ = Vec::new();
+        for (index, ran) in cells.iter().enumerate() {
+            if !matches!(ran.status, Some(Status::Ok | Status::Error)) {
+                differ.push(format!("call {} was not run again, since it did not end by itself", index + 1));
+                continue;
+            }
+            let id = ids.take();
+            let cell = Cell {
+                code: ran.code.clone(),
+                ..cell.clone()
+            };
+            let again = self.execute(id, &cell, &mut |_| {}).await?;
+            self.acknowledge(id).await;
+            if again.ok != ran.ok() || again.state == State::Lost {
+                let how = again.error.map_or_else(
+                    || format!("ended as {}", again.status.as_str()),
+                    |raised| format!("raised {}: {}", raised.name, crate::llm::cut(&raised.message, 200)),
+                );
+                differ.push(format!("call {} {how}", index + 1));
+            }
+        }
+        if differ.is_empty() {
+            return Ok(None);
+        }
+        let first = if cells.len() == 1 { "call was" } else { "calls were" };
+        Ok(Some(format!(
+            "[The Python session had to be made anew. Your {} last {first} run again to rebuild its variables, but not \
+             all came out as before: {}. Look at a variable before you rely on it.]",
+            cells.len(),
+            differ.join("; ")
+        )))
+    }
+
+    async fn call<T, F>(&self, what: impl Fn() -> F) -> Result<T, RunError>
+    where
+        F: Future<Output = Result<T, SandboxError>>,
+    {
+        for _ in 0..PATIENCE {
+            let result = tokio::select! {
+                result = what() => result,
+                () = self.cancel.cancelled() => return Err(RunError::Interrupted),
+            };
+            match result {
+                Err(SandboxError::Busy { running: Some(other), .. }) => {
+                    self.sandbox()?.interrupt(other).await?;
+                    sleep(PAUSE).await;
+                }
+                Err(error) if matches!(error.class(), Class::Retry | Class::Wait) => sleep(PAUSE).await,
+                result => return Ok(result?),
+            }
+        }
+        Ok(what().await?)
+    }
+}

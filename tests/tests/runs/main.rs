@@ -1,0 +1,5 @@
+//! Runs, as a user makes them: the real command, databases and stores, and a played model.
+
+mod resume;
+mod scene;
+mod whole;
