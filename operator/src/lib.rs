@@ -7,7 +7,6 @@ pub mod agent;
 pub mod api;
 pub mod commands;
 pub mod html;
-pub mod html;
 pub mod llm;
 pub mod logs;
 pub mod redact;

@@ -83,13 +83,8 @@ impl Author {
             Some(Move::Talk(text)) => Say::text(text),
             Some(Move::Submit(page)) => Say::call(&id(0), "submit_html", &json!({"content": page})),
             Some(Move::Execute(code)) => Say::call(&id(0), "execute_python", &json!({"code": code})),
-            Some(Move::Both(first, second)) => {
-                Say::call(&id(0), "execute_python", &json!({"code": first})).calls(
-                    &id(1),
-                    "execute_python",
-                    &json!({"code": second}).to_string(),
-                )
-            }
+            Some(Move::Both(first, second)) => Say::call(&id(0), "execute_python", &json!({"code": first}))
+                .calls(&id(1), "execute_python", &json!({"code": second}).to_string()),
         };
         Script::Say(Box::new(said.latency(self.latency)))
     }
@@ -104,7 +99,9 @@ impl Author {
 /// Which agent asks, and which of its turns this will be, from 0.
 pub fn place(recorded: &Recorded) -> (Asker, usize) {
     let body = recorded.json();
-    let messages = ["messages", "input"].iter().find_map(|name| body[*name].as_array());
+    let messages = ["messages", "input"]
+        .iter()
+        .find_map(|name| body[*name].as_array());
     let messages = messages.cloned().unwrap_or_default();
     let task = messages
         .iter()
@@ -116,14 +113,19 @@ pub fn place(recorded: &Recorded) -> (Asker, usize) {
     } else {
         Asker::Catalog
     };
-    let turns = messages.iter().filter(|message| message["role"] == json!("assistant"));
+    let turns = messages
+        .iter()
+        .filter(|message| message["role"] == json!("assistant"));
     (asker, turns.count())
 }
 
 /// The results that the request's last message holds, as text.
 pub fn results(recorded: &Recorded) -> String {
     let body = recorded.json();
-    let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned();
+    let last = body["messages"]
+        .as_array()
+        .and_then(|messages| messages.last())
+        .cloned();
     last.map(|message| text(&message["content"])).unwrap_or_default()
 }
 

@@ -54,7 +54,9 @@ impl Proxy {
     pub async fn start(upstream: &str, tell: impl Fn(&Answer) + Send + Sync + 'static) -> Self {
         let upstream = upstream.trim_start_matches("http://").to_owned();
         let tell = Arc::new(tell);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of the loopback");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port of the loopback");
         let address = listener.local_addr().expect("the address of a listener");
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

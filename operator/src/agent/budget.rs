@@ -153,7 +153,7 @@ impl Limits {
             tokens: part(self.tokens),
             cost: self.cost.map(|cost| Cost(part(cost.0))),
             turns: self.turns - self.turns / SHARE_OF_SUMMARY,
-            time: self.time - self.time / SHARE_OF_SUMMARY,
+            time: self.time.saturating_sub(self.time / SHARE_OF_SUMMARY),
         }
     }
 

@@ -197,10 +197,10 @@ impl Agent {
     }
 
     /// The model has answered. What was used for it, failed tries included, cost so much.
-    pub fn answered(&mut self, turn: Turn, cost: Option<Cost>) {
+    pub fn answered(&mut self, turn: &Turn, cost: Option<Cost>) {
         self.spent.add(turn.spent(), cost);
         self.spent.turns += 1;
-        self.conversation.answered(&turn);
+        self.conversation.answered(turn);
         self.calls.clone_from(&turn.tool_calls);
         self.results.clear();
         match (&turn.stop, self.calls.is_empty()) {
@@ -268,7 +268,7 @@ impl Agent {
     }
 
     /// The code of [`Step::Execute`] did this.
-    pub fn ran(&mut self, content: String, is_error: bool) {
+    pub fn ran(&mut self, content: &str, is_error: bool) {
         self.result(content, is_error);
         self.settle();
     }
@@ -281,10 +281,9 @@ impl Agent {
             }
             return;
         };
-        self.result(
-            format!("The page was not accepted:\n{problem}\nMend this and hand in the whole page again."),
-            true,
-        );
+        let content =
+            format!("The page was not accepted:\n{problem}\nMend this and hand in the whole page again.");
+        self.result(&content, true);
         self.settle();
     }
 
@@ -306,13 +305,13 @@ impl Agent {
         self.conversation.said(text);
     }
 
-    fn result(&mut self, content: String, is_error: bool) {
+    fn result(&mut self, content: &str, is_error: bool) {
         let Some(call) = self.calls.get(self.results.len()) else {
             return;
         };
         let done = serde_json::to_string(&(&call.name, &call.arguments)).unwrap_or_default();
-        let circle = self.circles.add(&done, &content, is_error);
-        let mut content = self.notice.take().unwrap_or_default() + &content;
+        let circle = self.circles.add(&done, content, is_error);
+        let mut content = self.notice.take().unwrap_or_default() + content;
         if let Some(length) = circle {
             self.circled += 1;
             if self.circled >= MAX_CIRCLES {
@@ -323,10 +322,12 @@ impl Agent {
             } else {
                 format!("These {length} calls, with these results, were made")
             };
-            content.push_str(&format!(
-                "\n\n[{what} several times in a row. It will not come out differently: do something else, or hand \
-                 in the page with what you have.]"
-            ));
+            content.push_str("\n\n[");
+            content.push_str(&what);
+            content.push_str(
+                " several times in a row. It will not come out differently: do something else, or hand in the page \
+                 with what you have.]",
+            );
         }
         self.results.push(ToolResult {
             id: call.id.clone(),
@@ -338,7 +339,7 @@ impl Agent {
     /// Answers what needs nobody else, and closes the turn if all is answered.
     fn settle(&mut self) {
         while let Some(problem) = self.wrong_with_next() {
-            self.result(problem, true);
+            self.result(&problem, true);
         }
         if self.results.len() < self.calls.len() || self.calls.is_empty() {
             return;

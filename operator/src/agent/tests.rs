@@ -71,14 +71,14 @@ fn last(agent: &Agent) -> String {
 fn a_task_is_done_step_by_step() {
     let mut agent = agent();
     assert_eq!(agent.next(Duration::ZERO), Step::Ask);
-    agent.answered(turn(&[execute("1"), execute("2")]), None);
+    agent.answered(&turn(&[execute("1"), execute("2")]), None);
     assert_eq!(agent.next(Duration::ZERO), Step::Execute { index: 0, code: "1" });
-    agent.ran("one".into(), false);
+    agent.ran("one", false);
     assert_eq!(agent.next(Duration::ZERO), Step::Execute { index: 1, code: "2" });
-    agent.ran("two".into(), true);
+    agent.ran("two", true);
     assert_eq!(agent.next(Duration::ZERO), Step::Ask);
     is_valid(&agent);
-    agent.answered(turn(&[submit("<p>"), execute("late")]), None);
+    agent.answered(&turn(&[submit("<p>"), execute("late")]), None);
     assert_eq!(
         agent.next(Duration::ZERO),
         Step::Check {
@@ -94,9 +94,9 @@ fn a_task_is_done_step_by_step() {
             code: "late"
         }
     );
-    agent.ran(String::new(), false);
+    agent.ran("", false);
     is_valid(&agent);
-    agent.answered(turn(&[submit("<h1>"), execute("never")]), None);
+    agent.answered(&turn(&[submit("<h1>"), execute("never")]), None);
     agent.checked(None);
     assert_eq!(agent.next(Duration::ZERO), Step::Done { page: "<h1>" });
     assert_eq!(agent.spent().turns, 3);
@@ -106,17 +106,17 @@ fn a_task_is_done_step_by_step() {
 fn who_only_talks_is_reminded_twice() {
     let mut agent = agent();
     for stop in [StopReason::EndTurn, StopReason::MaxTokens] {
-        agent.answered(text(stop), None);
+        agent.answered(&text(stop), None);
         assert_eq!(agent.next(Duration::ZERO), Step::Ask);
         is_valid(&agent);
     }
     assert!(last(&agent).contains("cut off"));
     // A call in between, and it begins anew.
-    agent.answered(turn(&[execute("1")]), None);
-    agent.ran("1".into(), false);
+    agent.answered(&turn(&[execute("1")]), None);
+    agent.ran("1", false);
     for _ in 0..3 {
         assert_eq!(agent.next(Duration::ZERO), Step::Ask);
-        agent.answered(text(StopReason::Other("odd".into())), None);
+        agent.answered(&text(StopReason::Other("odd".into())), None);
     }
     assert_eq!(agent.next(Duration::ZERO), Step::GiveUp(Defeat::Silent));
 }
@@ -125,7 +125,7 @@ fn who_only_talks_is_reminded_twice() {
 fn every_reason_to_stop_has_an_answer() {
     let mut refused = agent();
     refused.answered(
-        Turn {
+        &Turn {
             stop_detail: Some("bio".into()),
             ..text(StopReason::Refusal)
         },
@@ -140,13 +140,13 @@ fn every_reason_to_stop_has_an_answer() {
     );
 
     let mut paused = agent();
-    paused.answered(text(StopReason::PauseTurn), None);
+    paused.answered(&text(StopReason::PauseTurn), None);
     assert_eq!(paused.next(Duration::ZERO), Step::Ask);
     is_valid(&paused);
     assert_eq!(paused.messages().len(), 2);
 
     let mut full = agent();
-    full.answered(text(StopReason::ContextWindowExceeded), None);
+    full.answered(&text(StopReason::ContextWindowExceeded), None);
     assert_eq!(full.next(Duration::ZERO), Step::GiveUp(Defeat::TooLong));
 
     // A turn that was cut off: what is complete is run, what is not is answered.
@@ -157,16 +157,16 @@ fn every_reason_to_stop_has_an_answer() {
         problem: "the arguments were cut off before their end".into(),
         text: "{".into(),
     };
-    cut.answered(half, None);
+    cut.answered(&half, None);
     assert_eq!(cut.next(Duration::ZERO), Step::Execute { index: 0, code: "1" });
-    cut.ran("1".into(), false);
+    cut.ran("1", false);
     is_valid(&cut);
     assert!(last(&cut).contains("cut off"));
     // Calls count, whatever the reason says.
     for stop in [StopReason::EndTurn, StopReason::Refusal, StopReason::PauseTurn] {
         let mut called = agent();
         called.answered(
-            Turn {
+            &Turn {
                 stop,
                 ..turn(&[execute("1")])
             },
@@ -180,12 +180,12 @@ fn every_reason_to_stop_has_an_answer() {
 fn wrong_calls_are_answered_and_counted() {
     let mut agent = agent();
     for _ in 0..2 {
-        agent.answered(turn(&[("run", json!({})), (EXECUTE, json!({}))]), None);
+        agent.answered(&turn(&[("run", json!({})), (EXECUTE, json!({}))]), None);
         assert_eq!(agent.next(Duration::ZERO), Step::Ask);
         is_valid(&agent);
         assert!(last(&agent).contains("code is missing"));
     }
-    agent.answered(turn(&[("run", json!({}))]), None);
+    agent.answered(&turn(&[("run", json!({}))]), None);
     assert_eq!(agent.next(Duration::ZERO), Step::GiveUp(Defeat::Clumsy));
 }
 
@@ -194,8 +194,8 @@ fn circles_are_noticed_and_ended() {
     let mut agent = agent();
     let mut told = Vec::new();
     while agent.next(Duration::ZERO) == Step::Ask {
-        agent.answered(turn(&[execute("1")]), None);
-        agent.ran("1".into(), false);
+        agent.answered(&turn(&[execute("1")]), None);
+        agent.ran("1", false);
         told.push(last(&agent).contains("several times in a row"));
     }
     assert_eq!(told, [false, false, false, true, true, true]);
@@ -208,8 +208,8 @@ fn little_that_is_left_is_said() {
     let mut told = Vec::new();
     for number in 0..7 {
         assert_eq!(agent.next(Duration::ZERO), Step::Ask);
-        agent.answered(turn(&[execute(&number.to_string())]), None);
-        agent.ran("x".into(), false);
+        agent.answered(&turn(&[execute(&number.to_string())]), None);
+        agent.ran("x", false);
         told.push(last(&agent));
     }
     assert_eq!(told[..4], ["x", "x", "x", "x"]);
@@ -235,17 +235,17 @@ fn nothing_is_asked_beyond_the_limits_but_what_was_asked_is_used() {
         },
     );
     assert_eq!(agent.max_output(), 1024);
-    agent.answered(turn(&[execute("1")]), None);
-    agent.ran("1".into(), false);
+    agent.answered(&turn(&[execute("1")]), None);
+    agent.ran("1", false);
     let mut dear = turn(&[execute("2"), submit("<p>")]);
     dear.usage.output = 1000;
-    agent.answered(dear, None);
+    agent.answered(&dear, None);
     assert_eq!(agent.next(Duration::ZERO), Step::Execute { index: 0, code: "2" });
     assert!(matches!(
         agent.next(LIMITS.time),
         Step::Execute { .. } | Step::GiveUp(Defeat::UsedUp(_))
     ));
-    agent.ran("2".into(), false);
+    agent.ran("2", false);
     agent.checked(Some("bad"));
     assert!(matches!(
         agent.next(Duration::ZERO),
@@ -288,8 +288,8 @@ fn old_results_go_before_the_window_is_full() {
         if number == 7 {
             turn.usage.cache_read = 130_000;
         }
-        agent.answered(turn, None);
-        agent.ran(format!("{number}").repeat(1000), false);
+        agent.answered(&turn, None);
+        agent.ran(&format!("{number}").repeat(1000), false);
     }
     is_valid(&agent);
     let lengths: Vec<usize> = agent
@@ -316,9 +316,9 @@ fn notices_are_told_with_the_next_result() {
     let mut agent = agent();
     agent.notice("at the begin");
     assert_eq!(last(&agent), "task\n\nat the begin");
-    agent.answered(turn(&[execute("1")]), None);
+    agent.answered(&turn(&[execute("1")]), None);
     agent.notice("in between");
-    agent.ran("1".into(), false);
+    agent.ran("1", false);
     assert_eq!(last(&agent), "in between\n\n1");
     agent.notice("afterwards");
     assert_eq!(last(&agent), "in between\n\n1\n\nafterwards");

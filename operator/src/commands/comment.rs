@@ -23,7 +23,7 @@ const TRIES: u32 = 60;
 pub struct CommentArguments {
     /// The comment; `-` reads it from standard input
     text: String,
-    /// Where the pages are: a directory, or s3://BUCKET/PREFIX
+    /// Where the pages are: a directory, or `s3://BUCKET/PREFIX`
     #[arg(long, short, value_name = "PLACE")]
     output: String,
     /// The run; the last one with a catalog, if not said
@@ -75,9 +75,14 @@ async fn write(arguments: CommentArguments) -> Result<String, CommentError> {
         return Err(usage("the comment is empty".to_owned()));
     }
     if text.len() > LONGEST {
-        return Err(usage(format!("the comment is longer than {LONGEST} bytes: say it shorter")));
+        return Err(usage(format!(
+            "the comment is longer than {LONGEST} bytes: say it shorter"
+        )));
     }
-    let location: Location = arguments.output.parse().map_err(|error| usage(format!("{error}")))?;
+    let location: Location = arguments
+        .output
+        .parse()
+        .map_err(|error| usage(format!("{error}")))?;
     let (store, layout) = place::open(&location, None).await?;
     let run = match arguments.run {
         Some(run) if store.head(&layout.catalog(run)).await?.is_none() => {
@@ -105,7 +110,9 @@ async fn write(arguments: CommentArguments) -> Result<String, CommentError> {
             },
         }
     }
-    Err(usage(format!("{user} has made {TRIES} comments just now: try again later")))
+    Err(usage(format!(
+        "{user} has made {TRIES} comments just now: try again later"
+    )))
 }
 
 async fn last(store: &dyn Store, layout: &Layout) -> Result<Option<RunId>, StoreError> {

@@ -26,7 +26,7 @@ use crate::store::RunId;
 /// Catalog a database: let a model explore it, and publish the page that it writes.
 ///
 /// What to do is said by a manifest, the Catalog that a cluster takes (`-f`), or by `--database`, `--table` and
-/// `--output`. Keys come from ANTHROPIC_API_KEY, OPENAI_API_KEY and the usual AWS_ variables, or from Secrets in
+/// `--output`. Keys come from `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` and the usual `AWS_` variables, or from Secrets in
 /// the manifest. The addresses of the pages go to standard output, progress to standard error.
 ///
 /// Exit codes: 2 wrong usage or manifest, 3 no sandbox, 4 the database can't be read, 5 pages can't be kept,
@@ -34,13 +34,13 @@ use crate::store::RunId;
 /// 9 somebody else drives the run, 130 interrupted.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// A manifest with a Catalog, and perhaps Secrets and a ModelProvider; `-` is standard input
+    /// A manifest with a Catalog, and perhaps Secrets and a `ModelProvider`; `-` is standard input
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["tables", "intent"])]
     pub(super) file: Option<PathBuf>,
     /// Which Catalog of the manifest, if it holds several
     #[arg(long, value_name = "NAME", requires = "file")]
     pub(super) catalog: Option<String>,
-    /// The URL of the database, such as postgresql://reader:…@host/shop
+    /// The URL of the database, such as `postgresql://reader:…@host/shop`
     ///
     /// Better given by the environment variable: other users may see a command's arguments.
     #[arg(
@@ -57,7 +57,7 @@ pub struct RunArguments {
     /// What you want to know about the tables, in a few sentences
     #[arg(long, value_name = "TEXT")]
     pub(super) intent: Option<String>,
-    /// Where the pages go: a directory, or s3://BUCKET/PREFIX
+    /// Where the pages go: a directory, or `s3://BUCKET/PREFIX`
     #[arg(long, short, value_name = "PLACE")]
     pub(super) output: Option<String>,
     /// The model: anthropic/NAME, or openai/NAME for any compatible endpoint
@@ -119,7 +119,7 @@ impl From<WishError> for Failed {
 }
 
 impl Failed {
-    fn of(kind: Kind, error: impl ToString) -> Self {
+    fn of(kind: Kind, error: impl std::fmt::Display) -> Self {
         Self {
             kind,
             message: error.to_string(),
@@ -169,7 +169,7 @@ async fn drive(
     for note in &wish.notes {
         show.say(&redactor.redact(note));
     }
-    let database = Database::new(wish.database.clone()).map_err(|error| Failed::of(Kind::Input, error))?;
+    let database = Database::new(&wish.database).map_err(|error| Failed::of(Kind::Input, error))?;
     let model = model(&wish)?;
     let plan = Plan {
         database,
@@ -255,7 +255,9 @@ fn redactor(wish: &Wish) -> Redactor {
 
 /// Runs of one user on one machine know each other.
 fn installation() -> String {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
     let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
     let system = rustix::system::uname();
     format!("{user}@{}", system.nodename().to_string_lossy())
@@ -263,7 +265,8 @@ fn installation() -> String {
 
 /// The first signal stops the run where it is, the second ends the process.
 fn heed_signals(cancel: &CancellationToken, show: &Arc<Show>) -> std::io::Result<()> {
-    let (mut interrupts, mut terminations) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupts, mut terminations) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (cancel, show) = (cancel.clone(), Arc::clone(show));
     tokio::spawn(async move {
         let mut first = true;

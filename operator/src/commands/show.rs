@@ -158,7 +158,9 @@ impl Show {
         }
         eprintln!("cataloger: {message}");
         if let Some(run) = kept {
-            eprintln!("cataloger: run {run} is kept, with all that was paid for: the same command with --resume goes on with it");
+            eprintln!(
+                "cataloger: run {run} is kept, with all that was paid for: the same command with --resume goes on with it"
+            );
         }
     }
 
@@ -295,7 +297,11 @@ fn as_line(event: &Event) -> Option<String> {
             (agent, count) => format!("{agent}: with {count} earlier runs"),
         },
         Event::Asking { turn, of } => format!("turn {turn} of {of}"),
-        Event::Model(Progress::Retrying { model, problem, after }) => {
+        Event::Model(Progress::Retrying {
+            model,
+            problem,
+            after,
+        }) => {
             format!("asking {model} again in {:.1} s: {problem}", after.as_secs_f32())
         }
         Event::Model(Progress::FellBack { from, to, problem }) => {
@@ -320,7 +326,9 @@ fn as_line(event: &Event) -> Option<String> {
             format!("{how} in {:.1} s: {}", took.as_secs_f32(), first_line(told))
         }
         Event::Checked { problem: None } => "the page is accepted".to_owned(),
-        Event::Checked { problem: Some(problem) } => {
+        Event::Checked {
+            problem: Some(problem),
+        } => {
             format!("the page is not accepted: {}", first_line(problem))
         }
         Event::Rebuilding { cells } => format!("running {cells} cells again"),
@@ -340,7 +348,11 @@ fn as_json(event: &Event) -> Option<Value> {
             json!({"event": "began", "agent": role.id(), "earlierRuns": earlier})
         }
         Event::Asking { turn, of } => json!({"event": "asking", "turn": turn, "of": of}),
-        Event::Model(Progress::Retrying { model, problem, after }) => json!({
+        Event::Model(Progress::Retrying {
+            model,
+            problem,
+            after,
+        }) => json!({
             "event": "retrying", "model": model, "problem": problem, "seconds": after.as_secs_f64(),
         }),
         Event::Model(Progress::FellBack { from, to, problem }) => {
@@ -371,16 +383,22 @@ fn as_json(event: &Event) -> Option<Value> {
 
 /// The first line that says something, without control characters: they would move the terminal.
 fn first_line(text: &str) -> String {
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     let line: String = line.trim().chars().filter(|it| !it.is_control()).collect();
     crate::llm::cut(&line, LINE)
 }
 
 fn shown_cost(cost: Option<Cost>) -> String {
-    cost.map_or_else(|| "at a price that is not known".to_owned(), |cost| {
-        let cents = cost.0.div_ceil(10_000);
-        format!("${}.{:02}", cents / 100, cents % 100)
-    })
+    cost.map_or_else(
+        || "at a price that is not known".to_owned(),
+        |cost| {
+            let cents = cost.0.div_ceil(10_000);
+            format!("${}.{:02}", cents / 100, cents % 100)
+        },
+    )
 }
 
 fn shown_time(time: Duration) -> String {
@@ -393,7 +411,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -407,7 +425,10 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(shown_cost(Some(Cost(12_345))), "$0.02");
         assert_eq!(shown_cost(Some(Cost(2_500_000))), "$2.50");
         assert_eq!(shown_time(Duration::from_secs(125)), "2:05 min");

@@ -60,7 +60,9 @@ impl Wish {
         let output = arguments.output.as_deref().ok_or(WishError::Missing(
             "say where the pages go: --output DIRECTORY, or --output s3://BUCKET/PREFIX",
         ))?;
-        let location: Location = output.parse().map_err(|error| wrong(format!("--output: {error}")))?;
+        let location: Location = output
+            .parse()
+            .map_err(|error| wrong(format!("--output: {error}")))?;
         let database = arguments.database.clone().ok_or(WishError::Missing(
             "say which database: set DATABASE_URL, or give --database-url",
         ))?;

@@ -104,7 +104,12 @@ impl Reader<'_> {
                 let text = html::text(&self.text(key).await?, COMMENT);
                 let before = out.len();
                 // Writing to a string can't fail.
-                let _ = writeln!(out, "{user}, {}, about the run of {}:\n{text}\n", time.readable(), run.readable());
+                let _ = writeln!(
+                    out,
+                    "{user}, {}, about the run of {}:\n{text}\n",
+                    time.readable(),
+                    run.readable()
+                );
                 if out.chars().count() > COMMENTS {
                     out.truncate(before);
                     out.push_str("(There are more comments, left out for want of room.)\n");
@@ -117,7 +122,9 @@ impl Reader<'_> {
 
     async fn text(&self, key: &Key) -> Result<String, StoreError> {
         let object = self.object(key).await?;
-        Ok(object.map_or_else(String::new, |content| String::from_utf8_lossy(&content).into_owned()))
+        Ok(object.map_or_else(String::new, |content| {
+            String::from_utf8_lossy(&content).into_owned()
+        }))
     }
 
     async fn object(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

@@ -23,12 +23,14 @@ pub struct Database {
 
 /// A text that can't be the URL of a database. It is not shown: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the database's URL {0}; write it as postgresql://USER:PASSWORD@HOST/DATABASE, mysql://…, mariadb://…, sqlite:///FILE or duckdb:///FILE")]
+#[error(
+    "the database's URL {0}; write it as postgresql://USER:PASSWORD@HOST/DATABASE, mysql://…, mariadb://…, sqlite:///FILE or duckdb:///FILE"
+)]
 pub struct InvalidDatabase(String);
 
 impl Database {
     /// Reads a URL.
-    pub fn new(url: SecretString) -> Result<Self, InvalidDatabase> {
+    pub fn new(url: &SecretString) -> Result<Self, InvalidDatabase> {
         let text = url.expose_secret().trim();
         let wrong = |what: &str| Err(InvalidDatabase(what.to_owned()));
         if text.is_empty() {
@@ -92,11 +94,15 @@ mod tests {
                 "PostgreSQL",
                 "postgresql://db.example:5432/shop",
             ),
-            ("mysql+tls://a:hun/ter2@x?hunter2@host/db", "MySQL", "mysql://host/db"),
+            (
+                "mysql+tls://a:hun/ter2@x?hunter2@host/db",
+                "MySQL",
+                "mysql://host/db",
+            ),
             ("sqlite:////srv/shop.db", "SQLite", "sqlite:////srv/shop.db"),
             (" duckdb:///shop.db\n", "DuckDB", "duckdb:///shop.db"),
         ] {
-            let database = Database::new(url.into()).unwrap();
+            let database = Database::new(&url.into()).unwrap();
             assert_eq!((database.kind(), database.shown()), (kind, shown));
             assert!(!format!("{database:?}").contains("hunter2"));
         }
@@ -112,7 +118,7 @@ mod tests {
             ("postgresql://a:hun\nter2@h/d", "control"),
             ("my:hunter2://x", "no scheme"),
         ] {
-            let error = Database::new(url.into()).unwrap_err();
+            let error = Database::new(&url.into()).unwrap_err();
             assert!(error.to_string().contains(says), "{url}: {error}");
             assert!(!format!("{error} {error:?}").contains("hun"), "{error}");
         }

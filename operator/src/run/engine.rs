@@ -18,8 +18,8 @@ use super::{Parts, Plan, RunError, publish, report};
 use crate::agent::prompts::{Role, Value, Values};
 use crate::agent::{SYSTEM, Step, budget::Spent, tools};
 use crate::html;
-use crate::llm::{Arguments, Attempt, Class as ModelClass, ModelError, Progress, Request, Turn, Usage};
 use crate::llm::prices::Cost;
+use crate::llm::{Arguments, Attempt, Class as ModelClass, ModelError, Progress, Request, Turn, Usage};
 use crate::redact::Redactor;
 use crate::sandbox::{Cell, Class as SandboxClass, State as VariablesState, Status, Variables};
 use crate::store::preflight;
@@ -89,7 +89,9 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
                     run,
                     folder: parts.store.uri(&parts.layout.run_folder(run)),
                 });
-                return Engine::new(plan, parts, watch, journal, state, warnings).drive().await;
+                return Engine::new(plan, parts, watch, journal, state, warnings)
+                    .drive()
+                    .await;
             }
             Err(JournalError::Overtaken { .. }) => from = run.following(),
             Err(error) => return Err(error.into()),
@@ -134,9 +136,13 @@ pub async fn resume(plan: &Plan, parts: &Parts, run: RunId, watch: &Watch<'_>) -
     });
     if state.finished.is_none() {
         let entry = journal.append(Record::Resumed { limits: plan.limits }).await?;
-        state.apply(entry).map_err(|problem| damaged(parts, run, problem))?;
+        state
+            .apply(entry)
+            .map_err(|problem| damaged(parts, run, problem))?;
     }
-    Engine::new(plan, parts, watch, journal, state, Vec::new()).drive().await
+    Engine::new(plan, parts, watch, journal, state, Vec::new())
+        .drive()
+        .await
 }
 
 /// The newest run that was begun for the same, by the same, and has not come to its end.
@@ -260,7 +266,7 @@ impl<'a> Engine<'a> {
         let driven = self.road().await;
         // However it ended, nothing of it stays.
         if let Err(error) = self.place.close().await {
-            self.warn(error.to_string());
+            self.warn(&error.to_string());
         }
         driven?;
         Ok(self.outcome())
@@ -276,7 +282,8 @@ impl<'a> Engine<'a> {
         let Some(report) = report::report(&self.state) else {
             return Err(self.broken("the run is not finished"));
         };
-        let mut text = serde_json::to_string_pretty(&report).map_err(|error| self.broken(&error.to_string()))?;
+        let mut text =
+            serde_json::to_string_pretty(&report).map_err(|error| self.broken(&error.to_string()))?;
         text.push('\n');
         let key = self.parts.layout.run(self.journal.run());
         let published = self.write(&key, text).await?;
@@ -312,7 +319,9 @@ impl<'a> Engine<'a> {
                     let failure = Some(Failure::Trouble(message.clone()));
                     self.note(Record::Ended { role, failure }).await?;
                 }
-                self.warn(format!("the catalog is published, but there is no summary: {message}"));
+                self.warn(&format!(
+                    "the catalog is published, but there is no summary: {message}"
+                ));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -449,7 +458,10 @@ impl<'a> Engine<'a> {
         if self.place.is_empty() {
             (self.watch)(&Event::Phase(Phase::Provisioning));
         }
-        let boot = self.place.open(known.as_ref().map(|ready| &ready.boot), &env).await?;
+        let boot = self
+            .place
+            .open(known.as_ref().map(|ready| &ready.boot), &env)
+            .await?;
         if known.is_some_and(|ready| ready.boot == boot && ready.role == role) {
             return Ok(());
         }
@@ -468,7 +480,9 @@ impl<'a> Engine<'a> {
             None
         } else {
             (self.watch)(&Event::Rebuilding { cells: cells.len() });
-            self.place.rebuild(&mut ids, cells, &self.cell(String::new())).await?
+            self.place
+                .rebuild(&mut ids, cells, &self.cell(String::new()))
+                .await?
         };
         let notice = notice.map(|notice| self.parts.redactor.redact(&notice).into_owned());
         self.note(Record::Ready(Ready { role, boot, notice })).await
@@ -480,9 +494,19 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         let message = executed.error.map_or_else(
-            || executed.detail.unwrap_or_else(|| executed.status.as_str().to_owned()),
+            || {
+                executed
+                    .detail
+                    .unwrap_or_else(|| executed.status.as_str().to_owned())
+            },
             |raised| {
-                let first = raised.message.trim().lines().next().unwrap_or_default().to_owned();
+                let first = raised
+                    .message
+                    .trim()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 format!("{}: {first}", raised.name)
             },
         );
@@ -503,7 +527,10 @@ impl<'a> Engine<'a> {
     /// The catalogs that the summary is made from.
     async fn files(&self) -> Result<Vec<File>, RunError> {
         let run = self.journal.run();
-        let earlier = self.state.of(Role::Summary).map_or(&[][..], |work| &work.beginning.earlier);
+        let earlier = self
+            .state
+            .of(Role::Summary)
+            .map_or(&[][..], |work| &work.beginning.earlier);
         let mut files = Vec::new();
         for run in std::iter::once(run).chain(earlier.iter().copied()) {
             // One that was removed meanwhile is missed by the code that looks for it, and the model sees that.
@@ -520,7 +547,7 @@ impl<'a> Engine<'a> {
     /// Lets go of a lost sandbox.
     async fn replace(&mut self, problem: &str) {
         self.replaced += 1;
-        self.warn(format!("the sandbox is replaced: {problem}"));
+        self.warn(&format!("the sandbox is replaced: {problem}"));
         self.place.discard().await;
     }
 
@@ -710,7 +737,7 @@ impl<'a> Engine<'a> {
                 fate: fate(ran),
             })
             .collect();
-        script::script(role.into(), self.journal.run(), &cells)
+        script::script(role, self.journal.run(), &cells)
     }
 
     async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
@@ -761,8 +788,8 @@ impl<'a> Engine<'a> {
         self.parts.redactor.redact(text).into_owned()
     }
 
-    fn warn(&mut self, message: String) {
-        let message = self.redact(&message);
+    fn warn(&mut self, message: &str) {
+        let message = self.redact(message);
         tracing::warn!(message);
         (self.watch)(&Event::Warning(message.clone()));
         self.warnings.push(message);
@@ -777,7 +804,10 @@ impl<'a> Engine<'a> {
         let folder = self.parts.layout.run_folder(run);
         let mut names: Vec<String> = self.state.published.iter().map(|it| it.name.clone()).collect();
         names.push(self.parts.layout.run(run).name().to_owned());
-        let failure = self.state.of(Role::Summary).and_then(|work| work.ended.clone()?.1);
+        let failure = self
+            .state
+            .of(Role::Summary)
+            .and_then(|work| work.ended.clone()?.1);
         Outcome {
             run,
             objects: names
@@ -821,7 +851,10 @@ fn fate(ran: &Ran) -> Fate<'_> {
 
 /// Without secrets. If there was one, what is signed or can't be looked into goes, too.
 fn clean_turn(turn: &mut Turn, redactor: &Redactor) {
-    let mut changed = turn.raw.as_ref().is_some_and(|raw| !redactor.is_clean(raw.as_str()));
+    let mut changed = turn
+        .raw
+        .as_ref()
+        .is_some_and(|raw| !redactor.is_clean(raw.as_str()));
     let mut clean = |text: &mut String| {
         if let Cow::Owned(cleaned) = redactor.redact(text) {
             *text = cleaned;
@@ -873,7 +906,11 @@ fn clean_progress(
             Progress::Text(piece)
         }
         Progress::Call { name } => Progress::Call { name: clean(name) },
-        Progress::Retrying { model, problem, after } => Progress::Retrying {
+        Progress::Retrying {
+            model,
+            problem,
+            after,
+        } => Progress::Retrying {
             model,
             problem: clean(problem),
             after,

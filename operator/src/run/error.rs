@@ -68,7 +68,9 @@ pub enum RunError {
     #[error("no catalog was written: {0}")]
     NoPage(Failure),
     /// Something of another run is in the place.
-    #[error("{on} is there already, with other content: somebody else has written into the folder of run {run}")]
+    #[error(
+        "{on} is there already, with other content: somebody else has written into the folder of run {run}"
+    )]
     Occupied {
         /// The object.
         on: String,
@@ -87,13 +89,14 @@ impl RunError {
     /// What kind of trouble it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Input(_) | Self::Prompt(_) | Self::NotResumable(_) => Kind::Input,
-            Self::Preflight(_) | Self::Store(_) | Self::Occupied { .. } => Kind::Store,
+            Self::Input(_)
+            | Self::Prompt(_)
+            | Self::NotResumable(_)
+            | Self::Model(ModelError::Setup { .. }) => Kind::Input,
             Self::Journal(JournalError::Overtaken { .. }) => Kind::Overtaken,
-            Self::Journal(_) => Kind::Store,
+            Self::Preflight(_) | Self::Store(_) | Self::Occupied { .. } | Self::Journal(_) => Kind::Store,
             Self::Sandbox(_) => Kind::Sandbox,
             Self::Database { .. } => Kind::Database,
-            Self::Model(ModelError::Setup { .. }) => Kind::Input,
             Self::Model(_) => Kind::Model,
             Self::NoPage(Failure::Defeat(crate::agent::Defeat::UsedUp(_))) => Kind::Budget,
             Self::NoPage(_) => Kind::Agent,

@@ -38,7 +38,9 @@ pub enum JournalError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Somebody else writes this run.
-    #[error("somebody else goes on with run {run} (entry {number} of its journal is theirs): leave it to them")]
+    #[error(
+        "somebody else goes on with run {run} (entry {number} of its journal is theirs): leave it to them"
+    )]
     Overtaken {
         /// The run.
         run: RunId,

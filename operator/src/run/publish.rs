@@ -18,7 +18,10 @@ pub(super) async fn publish(
     content: String,
 ) -> Result<Published, RunError> {
     let content = Bytes::from(content);
-    let created = persist(cancel, || store.create(key, content.clone(), ContentType::of(key))).await?;
+    let created = persist(cancel, || {
+        store.create(key, content.clone(), ContentType::of(key))
+    })
+    .await?;
     if created == Creation::Exists {
         let there = persist(cancel, || store.get(key)).await?;
         if there.is_none_or(|object| object.content != content) {

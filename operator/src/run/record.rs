@@ -76,7 +76,6 @@ impl<'de> Deserialize<'de> for Moment {
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Record {
     /// The first entry: somebody takes the run.
     Claimed(Claim),

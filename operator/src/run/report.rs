@@ -74,7 +74,7 @@ struct Agent {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Answered {
     asked: ModelSpec,
-    answered: String,
+    model: String,
     turns: u32,
 }
 
@@ -119,7 +119,7 @@ fn agent(work: &Work, finished: Moment) -> Agent {
             .iter()
             .map(|((asked, answered), turns)| Answered {
                 asked: asked.clone(),
-                answered: answered.clone(),
+                model: answered.clone(),
                 turns: *turns,
             })
             .collect(),

@@ -37,5 +37,7 @@ pub fn script(_: Role, run: RunId, cells: &[Ran<'_>]) -> String {
     let cells = cells
         .iter()
         .map(|ran| format!("# %% {}\n{}\n", ran.number, ran.code));
-    std::iter::once(format!("# What run {run} has run.\n")).chain(cells).collect()
+    std::iter::once(format!("# What run {run} has run.\n"))
+        .chain(cells)
+        .collect()
 }

@@ -150,7 +150,7 @@ impl State {
             }
             Record::Answered { turn, cost } => {
                 self.answered_at = self.entries;
-                self.work()?.answered(turn, cost);
+                self.work()?.answered(&turn, cost);
             }
             Record::Unanswered { attempts, cost, .. } => {
                 let spent = attempts
@@ -165,12 +165,15 @@ impl State {
             }
             Record::Ran(ran) => {
                 let work = self.work()?;
-                work.agent.ran(ran.told.clone(), !ran.ok());
+                work.agent.ran(&ran.told, !ran.ok());
                 work.cells.push(ran);
             }
             Record::Checked { problem } => self.work()?.agent.checked(problem.as_deref()),
             Record::Ended { role, failure } => {
-                let work = self.works.get_mut(&role).ok_or("an agent ends that never began")?;
+                let work = self
+                    .works
+                    .get_mut(&role)
+                    .ok_or("an agent ends that never began")?;
                 work.ended = Some((at, failure));
             }
             Record::Published(published) => self.published.push(published),
@@ -234,7 +237,7 @@ impl State {
 }
 
 impl Work {
-    fn answered(&mut self, turn: Turn, cost: Option<Cost>) {
+    fn answered(&mut self, turn: &Turn, cost: Option<Cost>) {
         let model = (turn.asked.clone(), turn.model.clone());
         *self.answered.entry(model).or_default() += 1;
         self.failed.extend(turn.attempts.iter().cloned());

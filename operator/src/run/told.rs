@@ -4,47 +4,59 @@ use crate::sandbox::{Executed, State, Status};
 
 /// What the model is told. The output is in it as it came, capped by the sandbox.
 pub(super) fn told(executed: &Executed) -> String {
-    let mut text = String::new();
+    let mut parts = Vec::new();
     if let Some(notice) = &executed.notice {
-        text.push_str(&format!("[{notice}]\n"));
+        parts.push(format!("[{notice}]"));
     }
-    text.push_str(&executed.output);
+    if !executed.output.trim().is_empty() {
+        parts.push(executed.output.clone());
+    }
     if let Some(background) = &executed.background {
-        text.push_str(&format!(
-            "\n[From threads or processes of earlier calls:]\n{}",
+        parts.push(format!(
+            "[From threads or processes of earlier calls:]\n{}",
             background.output
         ));
     }
-    let mut note = String::new();
-    if !matches!(executed.status, Status::Ok | Status::Error) {
-        note.push_str(&match executed.status {
-            Status::Timeout => format!("The code was interrupted after {} s: it took too long.", executed.duration_ms / 1000),
-            Status::Interrupted => "The code was interrupted.".to_owned(),
-            Status::OutOfMemory => "The code used too much memory and was ended.".to_owned(),
-            Status::TooManyProcesses => "The code started too many processes and was ended.".to_owned(),
-            Status::Unavailable => "No session could be started, so the code was not run.".to_owned(),
-            Status::Exited | Status::Killed | Status::Corrupted | Status::Ok | Status::Error => {
-                "The session ended while the code ran.".to_owned()
-            }
-        });
-        if let Some(detail) = &executed.detail {
-            note.push_str(&format!(" ({detail})"));
-        }
+    parts.extend(trouble(executed));
+    if parts.is_empty() {
+        return "[no output]".to_owned();
     }
-    if executed.state == State::Lost {
-        note.push_str(" All variables are gone; import and connect again. Files in the session's directory stay, unless said otherwise.");
-    }
-    if !note.is_empty() {
+    let mut text = String::new();
+    for part in parts {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        text.push_str(&format!("[{}]", note.trim()));
+        text.push_str(&part);
     }
-    if text.trim().is_empty() {
-        "[no output]".to_owned()
-    } else {
-        text
+    text
+}
+
+/// What the model could not see in the output.
+fn trouble(executed: &Executed) -> Option<String> {
+    let mut note = match executed.status {
+        Status::Ok | Status::Error => String::new(),
+        Status::Timeout => format!(
+            "The code was interrupted after {} s: it took too long.",
+            executed.duration_ms / 1000
+        ),
+        Status::Interrupted => "The code was interrupted.".to_owned(),
+        Status::OutOfMemory => "The code used too much memory and was ended.".to_owned(),
+        Status::TooManyProcesses => "The code started too many processes and was ended.".to_owned(),
+        Status::Unavailable => "No session could be started, so the code was not run.".to_owned(),
+        Status::Exited | Status::Killed | Status::Corrupted => {
+            "The session ended while the code ran.".to_owned()
+        }
+    };
+    if let (false, Some(detail)) = (note.is_empty(), &executed.detail) {
+        note = format!("{note} ({detail})");
     }
+    if executed.state == State::Lost {
+        note.push_str(
+            " All variables are gone; import and connect again. Files in the session's directory stay, unless said \
+             otherwise.",
+        );
+    }
+    (!note.is_empty()).then(|| format!("[{}]", note.trim()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::record::Ran;
 use super::{RunError, Sandboxes};
 use crate::sandbox::{
-    BootId, CallId, Cell, Chunk, Class, Executed, MAX_FILE_PART, Sandbox, SandboxError, State, Status, Variables,
+    BootId, CallId, Cell, Chunk, Class, Executed, MAX_FILE_PART, Sandbox, SandboxError, State, Status,
+    Variables,
 };
 use crate::store::RunId;
 
@@ -113,7 +114,9 @@ impl<'a> Workplace<'a> {
     /// Starts a fresh session.
     pub(super) async fn reset(&self, ids: &mut Ids, env: &Variables) -> Result<(), RunError> {
         let id = ids.take();
-        let reset = self.call(|| async { self.sandbox()?.reset(id, env).await }).await?;
+        let reset = self
+            .call(|| async { self.sandbox()?.reset(id, env).await })
+            .await?;
         if reset.ok {
             return Ok(());
         }
@@ -130,7 +133,11 @@ impl<'a> Workplace<'a> {
             let part = rest.split_to(rest.len().min(MAX_FILE_PART));
             let id = ids.take();
             let put = self
-                .call(|| async { self.sandbox()?.put_file(id, &file.path, part.clone(), append).await })
+                .call(|| async {
+                    self.sandbox()?
+                        .put_file(id, &file.path, part.clone(), append)
+                        .await
+                })
                 .await?;
             if !put.ok {
                 let why = put.detail.unwrap_or(put.status);
@@ -169,7 +176,9 @@ impl<'a> Workplace<'a> {
                 }
             };
             match executed {
-                Err(SandboxError::Busy { running: Some(other), .. }) if other != id => {
+                Err(SandboxError::Busy {
+                    running: Some(other), ..
+                }) if other != id => {
                     // A call of an earlier driver: its answer was of no use to anybody.
                     sandbox.interrupt(other).await?;
                     sleep(PAUSE).await;
@@ -199,11 +208,19 @@ impl<'a> Workplace<'a> {
     }
 
     /// Runs code again that made the variables of an agent; what the agent must know, if they may differ.
-    pub(super) async fn rebuild(&self, ids: &mut Ids, cells: &[Ran], cell: &Cell) -> Result<Option<String>, RunError> {
+    pub(super) async fn rebuild(
+        &self,
+        ids: &mut Ids,
+        cells: &[Ran],
+        cell: &Cell,
+    ) -> Result<Option<String>, RunError> {
         let mut differ = Vec::new();
         for (index, ran) in cells.iter().enumerate() {
             if !matches!(ran.status, Some(Status::Ok | Status::Error)) {
-                differ.push(format!("call {} was not run again, since it did not end by itself", index + 1));
+                differ.push(format!(
+                    "call {} was not run again, since it did not end by itself",
+                    index + 1
+                ));
                 continue;
             }
             let id = ids.take();
@@ -216,7 +233,13 @@ impl<'a> Workplace<'a> {
             if again.ok != ran.ok() || again.state == State::Lost {
                 let how = again.error.map_or_else(
                     || format!("ended as {}", again.status.as_str()),
-                    |raised| format!("raised {}: {}", raised.name, crate::llm::cut(&raised.message, 200)),
+                    |raised| {
+                        format!(
+                            "raised {}: {}",
+                            raised.name,
+                            crate::llm::cut(&raised.message, 200)
+                        )
+                    },
                 );
                 differ.push(format!("call {} {how}", index + 1));
             }
@@ -224,7 +247,11 @@ impl<'a> Workplace<'a> {
         if differ.is_empty() {
             return Ok(None);
         }
-        let first = if cells.len() == 1 { "call was" } else { "calls were" };
+        let first = if cells.len() == 1 {
+            "call was"
+        } else {
+            "calls were"
+        };
         Ok(Some(format!(
             "[The Python session had to be made anew. Your {} last {first} run again to rebuild its variables, but not \
              all came out as before: {}. Look at a variable before you rely on it.]",
@@ -243,7 +270,9 @@ impl<'a> Workplace<'a> {
                 () = self.cancel.cancelled() => return Err(RunError::Interrupted),
             };
             match result {
-                Err(SandboxError::Busy { running: Some(other), .. }) => {
+                Err(SandboxError::Busy {
+                    running: Some(other), ..
+                }) => {
                     self.sandbox()?.interrupt(other).await?;
                     sleep(PAUSE).await;
                 }

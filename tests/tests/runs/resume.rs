@@ -28,7 +28,10 @@ impl Killer {
             *self.made.entry(answer.path.clone()).or_default() += 1;
         }
         if answer.entry() == Some(self.after) {
-            let pid = self.pid.and_then(|pid| i32::try_from(pid).ok()).expect("it has started");
+            let pid = self
+                .pid
+                .and_then(|pid| i32::try_from(pid).ok())
+                .expect("it has started");
             let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
             rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
             self.killed = true;
@@ -67,7 +70,12 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
             assert_eq!(output.code(), Some(0), "{}", output.stderr);
             break;
         }
-        assert_eq!(output.code(), None, "it was killed after entry {after}: {}", output.stderr);
+        assert_eq!(
+            output.code(),
+            None,
+            "it was killed after entry {after}: {}",
+            output.stderr
+        );
         killer.lock().unwrap().after = 0;
         let resumed = scene
             .command(&["--output", &place_of_pages, "--resume"])
@@ -78,16 +86,26 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
         assert_eq!(resumed.code(), Some(0), "after entry {after}: {}", resumed.stderr);
 
         // No request was on its way when it was killed, so none may be there twice.
-        let mut asked = BTreeMap::new();
+        let mut counted = BTreeMap::new();
         for request in scene.server.requests() {
             let (asker, turn) = place(&request);
-            *asked.entry(format!("{asker:?} {turn}")).or_insert(0) += 1;
+            *counted.entry(format!("{asker:?} {turn}")).or_insert(0) += 1;
         }
-        assert!(asked.values().all(|times| *times == 1), "after entry {after}: {asked:?}");
-        assert_eq!(asked.len(), 6, "after entry {after}: {asked:?}");
-        assert_eq!(scene.server.problems(), Vec::<String>::new(), "after entry {after}");
+        assert!(
+            counted.values().all(|times| *times == 1),
+            "after entry {after}: {counted:?}"
+        );
+        assert_eq!(counted.len(), 6, "after entry {after}: {counted:?}");
+        assert_eq!(
+            scene.server.problems(),
+            Vec::<String>::new(),
+            "after entry {after}"
+        );
         let made = killer.lock().unwrap().made.clone();
-        assert!(made.values().all(|times| *times == 1), "after entry {after}: {made:?}");
+        assert!(
+            made.values().all(|times| *times == 1),
+            "after entry {after}: {made:?}"
+        );
         is_whole(&bucket, after).await;
         after += 1;
     }
@@ -100,7 +118,9 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
 async fn is_whole(bucket: &s3::Server, after: u32) {
     let store = bucket.store().await;
     let folder = format!("killed-after-{after}").parse().unwrap();
-    let all = list_all(&store, Some(folder), Depth::Everything, 1000).await.unwrap();
+    let all = list_all(&store, Some(folder), Depth::Everything, 1000)
+        .await
+        .unwrap();
     let mut pages = Vec::new();
     let mut computed = false;
     for listed in &all.objects {
@@ -116,13 +136,27 @@ async fn is_whole(bucket: &s3::Server, after: u32) {
     let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["catalog.html", "catalog_script.py", "recent_summary.html", "run.json", "summary_script.py"],
+        [
+            "catalog.html",
+            "catalog_script.py",
+            "recent_summary.html",
+            "run.json",
+            "summary_script.py"
+        ],
         "after entry {after}"
     );
     let report: serde_json::Value = serde_json::from_str(&pages[3].1).unwrap();
-    assert_eq!(report["attempts"], if after == 25 { 1 } else { 2 }, "after entry {after}");
+    assert_eq!(
+        report["attempts"],
+        if after == 25 { 1 } else { 2 },
+        "after entry {after}"
+    );
     for (name, text) in pages.iter().filter(|(name, _)| name != "run.json") {
-        assert_eq!(report["objects"][name]["sha256"], cataloger_tests::sha256(text.as_bytes()), "{name}");
+        assert_eq!(
+            report["objects"][name]["sha256"],
+            cataloger_tests::sha256(text.as_bytes()),
+            "{name}"
+        );
     }
 }
 
@@ -153,7 +187,11 @@ async fn ctrl_c_says_what_is_kept() {
     // What was asked for must be the same; and a run that is finished is not gone on with.
     let other = scene.run(&["--resume", &run, "--intent", "another"]).await;
     assert_eq!(other.code(), Some(2), "{}", other.stderr);
-    assert!(other.stderr.contains("the intent of it is another"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("the intent of it is another"),
+        "{}",
+        other.stderr
+    );
     let none = scene.run(&["--resume"]).await;
     assert_eq!(none.code(), Some(2), "{}", none.stderr);
     assert!(none.stderr.contains("no run to go on with"), "{}", none.stderr);

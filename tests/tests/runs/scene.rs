@@ -85,7 +85,10 @@ fn open_to_all(path: &Path) {
 
 /// The runs in a directory of pages, the oldest first.
 pub(crate) fn runs(pages: &Path) -> Vec<String> {
-    names(pages).into_iter().filter(|name| !name.starts_with('.')).collect()
+    names(pages)
+        .into_iter()
+        .filter(|name| !name.starts_with('.'))
+        .collect()
 }
 
 /// What is in a directory, sorted.
@@ -119,14 +122,29 @@ pub(crate) fn is_whole(pages: &Path, run: &str) -> Value {
     let folder = pages.join(run);
     assert_eq!(
         names(&folder),
-        ["catalog.html", "catalog_script.py", "recent_summary.html", "run.json", "summary_script.py"]
+        [
+            "catalog.html",
+            "catalog_script.py",
+            "recent_summary.html",
+            "run.json",
+            "summary_script.py"
+        ]
     );
     let report: Value = serde_json::from_str(&read(folder.join("run.json"))).unwrap();
-    for name in ["catalog.html", "catalog_script.py", "recent_summary.html", "summary_script.py"] {
+    for name in [
+        "catalog.html",
+        "catalog_script.py",
+        "recent_summary.html",
+        "summary_script.py",
+    ] {
         let object = &report["objects"][name];
         let content = read(folder.join(name));
         assert_eq!(object["bytes"], content.len(), "{name}");
-        assert_eq!(object["sha256"], cataloger_tests::sha256(content.as_bytes()), "{name}");
+        assert_eq!(
+            object["sha256"],
+            cataloger_tests::sha256(content.as_bytes()),
+            "{name}"
+        );
     }
     report
 }

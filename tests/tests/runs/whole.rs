@@ -33,7 +33,10 @@ async fn a_directory_gets_its_pages() {
     assert_eq!(lines.len(), 5);
     for line in lines {
         let (name, path) = line.split_once('\t').unwrap();
-        assert!(Path::new(path).ends_with(name) && Path::new(path).exists(), "{line}");
+        assert!(
+            Path::new(path).ends_with(name) && Path::new(path).exists(),
+            "{line}"
+        );
     }
 
     // The scripts run by themselves.
@@ -70,21 +73,40 @@ async fn the_next_run_knows_the_earlier_ones() {
     .run()
     .await;
     assert_eq!(commented.code(), Some(0), "{}", commented.stderr);
-    assert!(Path::new(commented.stdout.trim()).exists(), "{}", commented.stdout);
+    assert!(
+        Path::new(commented.stdout.trim()).exists(),
+        "{}",
+        commented.stdout
+    );
     let asked_before = scene.server.requests().len();
     assert_eq!(scene.run(&[]).await.code(), Some(0));
 
     let runs = scene::runs(&pages);
     let requests = scene.server.requests().split_off(asked_before);
     let first = |asker| {
-        let request = requests.iter().find(|request| place(request) == (asker, 0)).unwrap();
-        request.json()["messages"][0]["content"].as_str().unwrap().to_owned()
+        let request = requests
+            .iter()
+            .find(|request| place(request) == (asker, 0))
+            .unwrap();
+        request.json()["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let task = first(Asker::Catalog);
-    for part in ["3 orders", "No baseline", "ann, ", "Orders of 1999 are tests.", "connect_database()"] {
+    for part in [
+        "3 orders",
+        "No baseline",
+        "ann, ",
+        "Orders of 1999 are tests.",
+        "connect_database()",
+    ] {
         assert!(task.contains(part), "{part}: {task}");
     }
-    assert!(!task.contains("<b>") && !task.contains("\nEND DATA comments\n"), "{task}");
+    assert!(
+        !task.contains("<b>") && !task.contains("\nEND DATA comments\n"),
+        "{task}"
+    );
     let task = first(Asker::Summary);
     for part in [&runs[0], &runs[1], "Orders of 1999 are tests."] {
         assert!(task.contains(part), "{part}: {task}");
@@ -99,7 +121,8 @@ async fn the_next_run_knows_the_earlier_ones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_database_and_a_real_bucket() {
-    let database = postgres("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3);");
+    let database =
+        postgres("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3);");
     let bucket = s3::Server::start();
     let scene = Scene::new().await;
     for model in [MODEL, "openai/gpt-5.5"] {
@@ -113,7 +136,11 @@ async fn a_real_database_and_a_real_bucket() {
             .run()
             .await;
         assert_eq!(output.code(), Some(0), "{}", output.stderr);
-        assert!(output.stdout.contains("s3://pages/docs/shop/"), "{}", output.stdout);
+        assert!(
+            output.stdout.contains("s3://pages/docs/shop/"),
+            "{}",
+            output.stdout
+        );
     }
     assert_eq!(scene.server.problems(), Vec::<String>::new());
     let store = bucket.store().await;
@@ -122,7 +149,10 @@ async fn a_real_database_and_a_real_bucket() {
         .unwrap();
     let mut reports = 0;
     for listed in &everything.objects {
-        let object = cataloger::store::Store::get(&store, &listed.key).await.unwrap().unwrap();
+        let object = cataloger::store::Store::get(&store, &listed.key)
+            .await
+            .unwrap()
+            .unwrap();
         let text = String::from_utf8(object.content.to_vec()).unwrap();
         for secret in [PASSWORD, s3::SECRET, cataloger_tests::model_server::KEY] {
             assert!(!text.contains(secret), "{}", listed.key);
@@ -143,8 +173,21 @@ async fn machines_are_told_in_json() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    assert_eq!((named("claimed"), named("answered"), named("ran"), named("published")), (1, 6, 5, 5));
+    assert_eq!(
+        (
+            named("claimed"),
+            named("answered"),
+            named("ran"),
+            named("published")
+        ),
+        (1, 6, 5, 5)
+    );
     let last = events.last().unwrap();
     assert_eq!(last["event"], "finished");
-    assert!(last["objects"]["catalog.html"].as_str().unwrap().ends_with("/catalog.html"));
+    assert!(
+        last["objects"]["catalog.html"]
+            .as_str()
+            .unwrap()
+            .ends_with("/catalog.html")
+    );
 }
