@@ -27,3 +27,9 @@ fn said(page: &str) -> String {
         Err(refusal) => refusal.to_string(),
     }
 }
+
+/// The same many times, each with its number.
+fn numbered(many: usize, begin: &str, end: &str) -> String {
+    let all: Vec<String> = (0..many).map(|number| format!("{begin}{number}{end}")).collect();
+    all.concat()
+}

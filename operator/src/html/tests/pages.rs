@@ -123,7 +123,7 @@ fn refusals_say_what_where_and_what_instead() {
          - onclick on <p> is not allowed; remove it: pages run no code. It is in line 5, column 4, below id=\"orders\": onclick=\"go()\" (and 1 more)\n\
          - <img> is not allowed; draw as inline SVG: <svg viewBox=\"0 0 100 20\"><path d=\"M0 20h10v-8z\"/></svg>. It is in line 6, column 1, below id=\"orders\": <img src=\"https://x.example/a.png\">"
     );
-    let many: String = (0..40).map(|number| format!("<x-{number}>")).collect();
+    let many = super::numbered(40, "<x-", ">");
     let many = said(&page(&many));
     assert!(many.ends_with("\n+20 more"), "{many}");
     assert!(many.len() < 10_000);
