@@ -7,6 +7,7 @@ pub mod agent;
 pub mod api;
 pub mod crds;
 pub mod llm;
+pub mod manifest;
 pub mod redact;
 pub mod sandbox;
 pub mod session;
