@@ -9,6 +9,7 @@ pub mod commands;
 pub mod html;
 pub mod llm;
 pub mod logs;
+pub mod manifest;
 pub mod redact;
 pub mod run;
 pub mod sandbox;

@@ -7,6 +7,12 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// How a duration looks.
+pub(crate) const PATTERN: &str = "^([0-9]+(h|m|s|ms))+$";
+
+/// What the API server says of one that looks right and is none.
+pub(super) const RULE: &str = "must be more than nothing, and at most 1000h";
+
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
 
 /// A positive duration of whole milliseconds, written as hours, minutes, seconds and milliseconds.
@@ -110,7 +116,12 @@ impl JsonSchema for Duration {
         json_schema!({
             "type": "string",
             "maxLength": 24,
-            "pattern": "^([0-9]+(h|m|s|ms))+$",
+            "pattern": PATTERN,
+            // Else a resource could be stored that nobody can read.
+            "x-kubernetes-validations": [{
+                "rule": "duration(self) > duration('0s') && duration(self) <= duration('1000h')",
+                "message": RULE,
+            }],
         })
     }
 }

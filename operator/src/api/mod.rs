@@ -2,7 +2,9 @@
 
 pub mod catalog;
 pub mod duration;
+pub mod field;
 pub mod model_provider;
+pub mod validate;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -1,0 +1,102 @@
+//! How mistakes are put into words. Must not know where they are.
+
+use serde_json::Value;
+
+use crate::api::duration;
+
+/// How a value is named.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+/// What a user wrote, as far as it fits.
+pub(super) fn quote(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn list<T: AsRef<str>>(names: &[T]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [one] => one.as_ref().to_owned(),
+        [most @ .., last] => {
+            let most: Vec<&str> = most.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", most.join(", "), last.as_ref())
+        }
+    }
+}
+
+/// Which of the words was meant, if it is near.
+pub(super) fn nearest<'a>(said: &str, words: &[&'a str]) -> Option<&'a str> {
+    let said = said.to_lowercase();
+    let distance = |word: &str| strsim::damerau_levenshtein(&said, &word.to_lowercase());
+    let (distance, word) = words.iter().map(|word| (distance(word), *word)).min()?;
+    // A third of the letters may be wrong: beyond that, it is another word.
+    (distance <= 3 && distance * 3 <= said.chars().count().max(3)).then_some(word)
+}
+
+/// What a text must look like. Only what can't hold a secret is shown.
+pub(super) fn of_pattern(pattern: &str, value: &Value) -> String {
+    let said = quote(value.as_str().unwrap_or_default());
+    match pattern {
+        duration::PATTERN => format!("{said} is no duration"),
+        r"^[^\s;]+$" => {
+            format!("{said} names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';'")
+        }
+        r"^/[^:]+$" => format!("{said} is no place for a volume: write an absolute path without ':'"),
+        r"^https?://[^\s]+$" => "must be a URL that begins with https:// (or http://)".to_owned(),
+        other => format!("must match {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_read_well() {
+        assert_eq!(list::<&str>(&[]), "none");
+        assert_eq!(list(&["a"]), "a");
+        assert_eq!(list(&["a", "b"]), "a and b");
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+    }
+
+    #[test]
+    fn near_words_are_found_and_far_ones_are_not() {
+        let words = ["tables", "storage", "maxTokens", "maxRows"];
+        for (said, meant) in [
+            ("tabels", Some("tables")),
+            ("table", Some("tables")),
+            ("Storage", Some("storage")),
+            ("max_tokens", Some("maxTokens")),
+            ("maxtoken", Some("maxTokens")),
+            ("rows", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(said, &words), meant, "{said}");
+        }
+        assert_eq!(nearest("a", &[]), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_urls_are_not_shown() {
+        assert_eq!(quote(&"é".repeat(61)), format!("\"{}…\"", "é".repeat(60)));
+        let url = json!("ftp://user:hunter2@h");
+        assert!(!of_pattern(r"^https?://[^\s]+$", &url).contains("hunter2"));
+    }
+}
