@@ -1,6 +1,7 @@
 //! What a user of `cataloger run` wants, out of a manifest, arguments and the environment. It opens nothing but
 //! the manifest.
 
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,6 +13,7 @@ use crate::agent::budget::Limits;
 use crate::api::catalog::Limits as Written;
 use crate::llm::prices::Prices;
 use crate::llm::{ModelSpec, Providers};
+use crate::manifest::{self, Manifest, ManifestError};
 use crate::store::{Location, S3Options};
 
 /// What is wanted.
@@ -43,7 +45,19 @@ pub(super) enum WishError {
     Missing(&'static str),
     #[error("{0}")]
     Wrong(String),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
 }
+
+const NO_TABLES: WishError =
+    WishError::Missing("say which tables: --table, once for each, or a manifest by -f");
+const NO_OUTPUT: WishError =
+    WishError::Missing("say where the pages go: --output DIRECTORY, or --output s3://BUCKET/PREFIX");
+const NO_DATABASE: WishError =
+    WishError::Missing("say which database: set DATABASE_URL, or give --database-url");
+const NO_MODEL: WishError = WishError::Missing(
+    "say which model: --model anthropic/NAME, or --model openai/NAME for any compatible endpoint",
+);
 
 impl Wish {
     /// Puts together what arguments, the manifest that they name, and the environment say.
@@ -51,24 +65,37 @@ impl Wish {
         arguments: &RunArguments,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, WishError> {
-        let wrong = |message: String| WishError::Wrong(message);
+        let output = arguments
+            .output
+            .as_deref()
+            .map(str::parse::<Location>)
+            .transpose();
+        let output = output.map_err(|error| WishError::Wrong(format!("--output: {error}")))?;
+        let providers = Providers::from_env(&variable);
+        let mut wish = match &arguments.file {
+            Some(file) => Self::of_manifest(
+                &read(file, arguments.catalog.as_deref())?,
+                arguments,
+                providers,
+                output,
+            )?,
+            None => Self::of_arguments(arguments, providers, output)?,
+        };
+        wish.gather_secrets(variable);
+        Ok(wish)
+    }
+
+    fn of_arguments(
+        arguments: &RunArguments,
+        providers: Providers,
+        output: Option<Location>,
+    ) -> Result<Self, WishError> {
         if arguments.tables.is_empty() {
-            return Err(WishError::Missing(
-                "say which tables: --table, once for each, or a manifest by -f",
-            ));
+            return Err(NO_TABLES);
         }
-        let output = arguments.output.as_deref().ok_or(WishError::Missing(
-            "say where the pages go: --output DIRECTORY, or --output s3://BUCKET/PREFIX",
-        ))?;
-        let location: Location = output
-            .parse()
-            .map_err(|error| wrong(format!("--output: {error}")))?;
-        let database = arguments.database.clone().ok_or(WishError::Missing(
-            "say which database: set DATABASE_URL, or give --database-url",
-        ))?;
-        let model = arguments.model.clone().ok_or(WishError::Missing(
-            "say which model: --model anthropic/NAME, or --model openai/NAME for any compatible endpoint",
-        ))?;
+        let location = output.ok_or(NO_OUTPUT)?;
+        let database = arguments.database.clone().ok_or(NO_DATABASE)?;
+        let model = arguments.model.clone().ok_or(NO_MODEL)?;
         let written = written(Written::default(), arguments);
         let manifest = json!({
             "tables": arguments.tables,
@@ -78,17 +105,6 @@ impl Wish {
             "fallbacks": arguments.fallbacks,
             "limits": serde_json::to_value(&written).unwrap_or_default(),
         });
-        let providers = Providers::from_env(&variable);
-        let mut secrets = Vec::new();
-        for (name, key) in [
-            ("the key of Anthropic's API", &providers.anthropic.api_key),
-            ("the key of OpenAI's API", &providers.openai.api_key),
-        ] {
-            secrets.extend(key.clone().map(|key| (name.to_owned(), key)));
-        }
-        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
-            secrets.extend(variable(name).map(|value| (name.to_owned(), SecretString::from(value))));
-        }
         Ok(Self {
             database,
             tables: arguments.tables.clone(),
@@ -103,10 +119,105 @@ impl Wish {
             execute_timeout: time(written.execute_timeout),
             max_rows: written.max_rows,
             manifest,
-            secrets,
+            secrets: Vec::new(),
             notes: Vec::new(),
         })
     }
+
+    /// Arguments count more than the manifest: it is tried out before it is committed.
+    fn of_manifest(
+        manifest: &Manifest,
+        arguments: &RunArguments,
+        providers: Providers,
+        output: Option<Location>,
+    ) -> Result<Self, WishError> {
+        let spec = &manifest.catalog.spec;
+        let database = match &arguments.database {
+            Some(given) => given.clone(),
+            None => manifest.database_url()?.ok_or_else(|| {
+                WishError::Wrong(format!(
+                    "the Secret {:?} of spec.database.secretRef is not in the manifest: add it, set DATABASE_URL, or give --database-url",
+                    spec.database.secret_ref.name
+                ))
+            })?,
+        };
+        let (location, bucket) = match output {
+            Some(location) => (location, None),
+            None => {
+                let bucket = manifest.storage(None)?;
+                let location = Location::S3 {
+                    bucket: bucket.options.bucket.clone(),
+                    prefix: bucket.prefix,
+                };
+                (location, Some(bucket.options))
+            }
+        };
+        let models = match &arguments.model {
+            Some(model) => manifest.models_of(model, &providers)?,
+            None => manifest.models(&providers, None)?.ok_or(NO_MODEL)?,
+        };
+        let mut prices = Prices::bundled().clone();
+        prices.override_with(&models.prices);
+        let fallbacks = if arguments.fallbacks.is_empty() {
+            models.fallbacks
+        } else {
+            arguments.fallbacks.clone()
+        };
+        let written = written(spec.limits.clone(), arguments);
+        Ok(Self {
+            database,
+            tables: spec.tables.clone(),
+            intent: spec.intent.clone(),
+            location,
+            bucket,
+            model: models.model,
+            fallbacks,
+            providers: models.providers,
+            prices,
+            limits: limits(&written, arguments)?,
+            execute_timeout: time(written.execute_timeout),
+            max_rows: written.max_rows,
+            manifest: serde_json::to_value(&manifest.catalog).unwrap_or_default(),
+            secrets: Vec::new(),
+            notes: manifest.notes.clone(),
+        })
+    }
+
+    /// All that must not be shown, besides the database's URL.
+    fn gather_secrets(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for (name, key) in [
+            ("the key of Anthropic's API", &self.providers.anthropic.api_key),
+            ("the key of OpenAI's API", &self.providers.openai.api_key),
+        ] {
+            self.secrets.extend(key.clone().map(|key| (name.to_owned(), key)));
+        }
+        let given = self.bucket.as_ref().and_then(|bucket| bucket.credentials.clone());
+        let of_bucket = [
+            given.as_ref().map(|given| given.secret_access_key.clone()),
+            given.and_then(|given| given.session_token),
+            variable("AWS_SECRET_ACCESS_KEY").map(SecretString::from),
+            variable("AWS_SESSION_TOKEN").map(SecretString::from),
+        ];
+        self.secrets.extend(
+            of_bucket
+                .into_iter()
+                .flatten()
+                .map(|key| ("the bucket's key".to_owned(), key)),
+        );
+    }
+}
+
+fn read(file: &Path, name: Option<&str>) -> Result<Manifest, WishError> {
+    let (origin, text) = if file == Path::new("-") {
+        (
+            "standard input".to_owned(),
+            std::io::read_to_string(std::io::stdin()),
+        )
+    } else {
+        (file.display().to_string(), std::fs::read_to_string(file))
+    };
+    let text = text.map_err(|error| WishError::Wrong(format!("{origin} can't be read: {error}")))?;
+    Ok(manifest::read(&text, &origin, name)?)
 }
 
 /// Arguments count more than what is written.
