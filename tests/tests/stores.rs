@@ -69,6 +69,7 @@ macro_rules! over_both {
 over_both!(
     objects_come_back_as_they_went,
     one_of_all_writers_wins,
+    listings_are_the_same_each_time,
     listings_go_past_a_thousand,
     odd_keys_are_kept,
     large_objects_are_whole,
@@ -81,6 +82,21 @@ fn key(text: &str) -> Key {
 }
 
 const TEXT: ContentType = ContentType::Text;
+
+async fn listings_are_the_same_each_time(subject: Subject) {
+    let store = subject.store().await;
+    for name in ["a", "shop/b", "shop/eu/c"] {
+        store.put(&key(name), "x".into(), TEXT).await.unwrap();
+    }
+    for depth in [Depth::Folder, Depth::Everything] {
+        let everything = Listing::of(None, depth);
+        let list = || store.list(&everything);
+        let first = list().await.unwrap();
+        assert!(!first.objects.is_empty());
+        let (second, third) = tokio::join!(list(), list());
+        assert_eq!((second.unwrap(), third.unwrap()), (first.clone(), first));
+    }
+}
 
 async fn objects_come_back_as_they_went(subject: Subject) {
     let store = subject.store().await;

@@ -421,7 +421,8 @@ fn walk(
     depth: Depth,
     found: &mut Vec<(String, Option<u64>)>,
 ) -> Result<(), Problem> {
-    for entry in Dir::new(folder.try_clone().map_err(|error| problem(&error))?).map_err(fault)? {
+    // Opened anew: clones of a descriptor share how far it was read.
+    for entry in Dir::read_from(folder).map_err(fault)? {
         let entry = entry.map_err(fault)?;
         // Names that are no text are not ours.
         let Ok(name) = entry.file_name().to_str() else {

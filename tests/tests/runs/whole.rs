@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cataloger_tests::author::{Asker, place};
+use cataloger_tests::command::Cataloger;
 use cataloger_tests::databases::{PASSWORD, postgres};
 use cataloger_tests::place::interpreter;
 use cataloger_tests::s3;
@@ -61,7 +62,7 @@ async fn the_next_run_knows_the_earlier_ones() {
     let scene = Scene::new().await;
     let pages = scene.pages();
     assert_eq!(scene.run(&[]).await.code(), Some(0));
-    let commented = cataloger_tests::command::Cataloger::new([
+    let commented = Cataloger::new([
         "comment",
         "--output",
         pages.to_str().unwrap(),
@@ -160,6 +161,89 @@ async fn a_real_database_and_a_real_bucket() {
         reports += usize::from(listed.key.name() == "run.json");
     }
     assert_eq!(reports, 2);
+}
+
+/// A manifest as it would be committed, with all that it refers to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_is_run_as_in_a_cluster() {
+    let database =
+        postgres("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3);");
+    let bucket = s3::Server::start();
+    let scene = Scene::new().await;
+    let manifest = format!(
+        "
+apiVersion: cataloger.dev/v1alpha1
+kind: Catalog
+metadata: {{name: shop, namespace: docs}}
+spec:
+  database: {{secretRef: {{name: shop-db}}}}
+  tables: [orders]
+  intent: What is an order?
+  storage:
+    s3: {{prefix: docs/shop, bucket: pages, endpoint: '{}', credentialsSecretRef: {{name: bucket}}}}
+  model: {{providerRef: {{name: house}}}}
+  limits: {{maxTokens: 60000, maxCost: 0.5, timeout: 5m}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: shop-db, namespace: docs}}
+stringData: {{url: '{}'}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: bucket, namespace: docs}}
+stringData: {{AWS_ACCESS_KEY_ID: '{}', AWS_SECRET_ACCESS_KEY: '{}'}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: keys, namespace: docs}}
+stringData: {{openai: '{}'}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: other}}
+---
+apiVersion: cataloger.dev/v1alpha1
+kind: ModelProvider
+metadata: {{name: house, namespace: docs}}
+spec:
+  openai: {{apiKeySecretRef: {{name: keys, key: openai}}, baseURL: '{}/v1'}}
+  defaultModel: house-1
+  prices: {{house-1: {{input: 1.5, output: 6}}}}
+",
+        bucket.endpoint(),
+        database.url(),
+        s3::ID,
+        s3::SECRET,
+        cataloger_tests::model_server::KEY,
+        scene.server.url(),
+    );
+    let file = scene.directory.path().join("catalog.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let run = async |more: &[&str]| {
+        let mut arguments = vec!["run", "-f", file.to_str().unwrap()];
+        arguments.extend(more);
+        Cataloger::new(arguments).await.run().await
+    };
+    let output = run(&[]).await;
+    assert_eq!(output.code(), Some(0), "{}", output.stderr);
+    assert!(output.stderr.contains("ConfigMap other"), "{}", output.stderr);
+    assert!(
+        output.stdout.contains("\ts3://pages/docs/shop/"),
+        "{}",
+        output.stdout
+    );
+    // The same, tried out into a directory.
+    let pages = scene.pages();
+    let output = run(&["--output", pages.to_str().unwrap()]).await;
+    assert_eq!(output.code(), Some(0), "{}", output.stderr);
+    let report = scene::is_whole(&pages, &scene::runs(&pages)[0]);
+    assert_eq!(report["asked"]["model"], "openai/house-1");
+    assert_eq!(report["limits"]["tokens"], 60_000);
+    assert_eq!(report["manifest"]["spec"]["storage"]["s3"]["prefix"], "docs/shop");
+    assert!(report["usage"]["cost"].as_f64().unwrap() > 0.0);
+    assert_eq!(scene.server.problems(), Vec::<String>::new());
+    assert_eq!(scene.server.requests().len(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
