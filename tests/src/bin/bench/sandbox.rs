@@ -1,4 +1,4 @@
-//! Benches of the sandbox. They print figures, each beside something of the same run; they judge nothing.
+//! The sandbox: calls, starts, output.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -6,37 +6,15 @@ use std::time::{Duration, Instant};
 use cataloger::sandbox::Cell;
 use cataloger_tests::measure::Times;
 use cataloger_tests::place::{Place, Subject, Wish};
-use clap::Parser;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Benches of the sandbox.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// In a container of the image as well.
-    #[arg(long)]
-    container: bool,
-    /// How many calls are timed.
-    #[arg(long, default_value_t = 2000)]
-    calls: usize,
-    /// How many starts are timed.
-    #[arg(long, default_value_t = 5)]
-    starts: usize,
-}
-
-#[tokio::main]
-async fn main() {
-    let arguments = Arguments::parse();
-    let mut places = vec![Place::Local];
-    if arguments.container {
-        places.push(Place::Container);
+/// All of them, in a place.
+pub(crate) async fn all(place: Place, number: usize, number_of_starts: usize) {
+    calls(place, number).await;
+    for packages in [false, true] {
+        starts(place, packages, number_of_starts).await;
     }
-    for place in places {
-        calls(place, arguments.calls).await;
-        for packages in [false, true] {
-            starts(place, packages, arguments.starts).await;
-        }
-        throughput(place).await;
-    }
+    throughput(place).await;
 }
 
 /// About what a call for `1` and its answer have.
