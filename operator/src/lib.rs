@@ -9,6 +9,11 @@ pub mod crds;
 pub mod llm;
 pub mod manifest;
 pub mod redact;
+pub mod run {
+    //! One run, from its start to its end.
+
+    pub mod script;
+}
 pub mod sandbox;
 pub mod session;
 pub mod store;
