@@ -50,9 +50,9 @@ pub struct Wish {
 }
 
 /// The Python of local sandboxes: `CATALOGER_PYTHON`, or the one that `sandbox-image/environment` makes.
-pub async fn interpreter() -> Interpreter {
+pub async fn python() -> PathBuf {
     static MADE: OnceCell<PathBuf> = OnceCell::const_new();
-    let python = match std::env::var_os("CATALOGER_PYTHON") {
+    match std::env::var_os("CATALOGER_PYTHON") {
         Some(given) => PathBuf::from(given),
         None => MADE
             .get_or_init(|| async {
@@ -60,9 +60,13 @@ pub async fn interpreter() -> Interpreter {
             })
             .await
             .clone(),
-    };
+    }
+}
+
+/// That Python, with the sandbox's package.
+pub async fn interpreter() -> Interpreter {
     Interpreter {
-        python,
+        python: python().await,
         package: container::repository().join("sandbox-image/src"),
     }
 }

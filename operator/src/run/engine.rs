@@ -737,7 +737,18 @@ impl<'a> Engine<'a> {
                 fate: fate(ran),
             })
             .collect();
-        script::script(role, self.journal.run(), &cells)
+        let kind = match role {
+            Role::Cataloging => script::Kind::Catalog,
+            Role::Summary => script::Kind::Summary,
+        };
+        let asked = &self.state.claim.asked;
+        let (tables, model) = (asked.tables.join(", "), asked.model.to_string());
+        let facts = [
+            ("Database", asked.database.as_str()),
+            ("Tables", tables.as_str()),
+            ("Model", model.as_str()),
+        ];
+        script::script(kind, self.journal.run(), &facts, &cells)
     }
 
     async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
@@ -844,8 +855,13 @@ fn fate(ran: &Ran) -> Fate<'_> {
             name: &raised.name,
             message: &raised.message,
         },
-        (Some(status), _) => Fate::NotFinished(status.as_str()),
-        (None, _) => Fate::NotFinished("lost with its sandbox"),
+        (Some(Status::Timeout), _) => Fate::NotFinished("took too long and was interrupted; not run again"),
+        (Some(Status::Interrupted), _) => Fate::NotFinished("was interrupted; not run again"),
+        (Some(Status::OutOfMemory), _) => Fate::NotFinished("used too much memory; not run again"),
+        (Some(Status::TooManyProcesses), _) => Fate::NotFinished("started too many processes; not run again"),
+        (Some(Status::Unavailable), _) => Fate::NotFinished("was not run, since there was no session"),
+        (Some(_), _) => Fate::NotFinished("ended its session; not run again"),
+        (None, _) => Fate::NotFinished("was lost with its sandbox; not run again"),
     }
 }
 
