@@ -15,7 +15,7 @@ demo: ## a live Python session over a sample database, as the agent has it (firs
 test: ## all checks and tests (first time: about 20 minutes)
 	@tests/run
 
-bench: ## figures and ratios of the sandbox (about 8 minutes, most of it the build)
+bench: ## figures and ratios of the sandbox and of runs (about 9 minutes, most of it the build)
 	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 

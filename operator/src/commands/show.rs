@@ -250,22 +250,22 @@ impl Shown {
         self.doing = format!("{what} ({} bytes)", grouped(self.bytes as u64));
     }
 
+    /// What matters most first: the end of the line may not fit.
     fn line(&self) -> String {
         let mut parts = Vec::new();
         if let Some(phase) = self.phase {
             parts.push(phase.as_str().to_owned());
         }
-        for part in [&self.turn, &self.doing] {
-            if !part.is_empty() {
-                parts.push(part.clone());
-            }
+        parts.extend(self.began.map(|began| shown_time(began.elapsed())));
+        if !self.turn.is_empty() {
+            parts.push(self.turn.clone());
         }
         if self.tokens > 0 {
             parts.push(format!("{} tokens", grouped(self.tokens)));
             parts.push(shown_cost(if self.unknown { None } else { self.cost }));
         }
-        if let Some(began) = self.began {
-            parts.push(shown_time(began.elapsed()));
+        if !self.doing.is_empty() {
+            parts.push(self.doing.clone());
         }
         parts.join(" · ")
     }

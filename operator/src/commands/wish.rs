@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::run::{RunArguments, time};
 use crate::agent::budget::Limits;
+use crate::api::CatalogSpec;
 use crate::api::catalog::Limits as Written;
 use crate::llm::prices::Prices;
 use crate::llm::{ModelSpec, Providers};
@@ -179,7 +180,12 @@ impl Wish {
             max_rows: written.max_rows,
             manifest: serde_json::to_value(&manifest.catalog).unwrap_or_default(),
             secrets: Vec::new(),
-            notes: manifest.notes.clone(),
+            notes: manifest
+                .notes
+                .iter()
+                .cloned()
+                .chain(of_no_use_here(spec))
+                .collect(),
         })
     }
 
@@ -205,6 +211,30 @@ impl Wish {
                 .map(|key| ("the bucket's key".to_owned(), key)),
         );
     }
+}
+
+/// What a manifest says that only a cluster heeds.
+fn of_no_use_here(spec: &CatalogSpec) -> Option<String> {
+    let said = [
+        ("suspend", spec.suspend),
+        ("sandbox", spec.sandbox.is_some()),
+        ("retention", spec.retention.is_some()),
+        (
+            "ttlSecondsAfterFinished",
+            spec.ttl_seconds_after_finished.is_some(),
+        ),
+    ];
+    let said: Vec<&str> = said
+        .iter()
+        .filter(|(_, said)| *said)
+        .map(|(name, _)| *name)
+        .collect();
+    (!said.is_empty()).then(|| {
+        format!(
+            "only a cluster heeds {} of the spec: not used here",
+            said.join(", ")
+        )
+    })
 }
 
 fn read(file: &Path, name: Option<&str>) -> Result<Manifest, WishError> {
