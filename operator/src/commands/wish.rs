@@ -77,7 +77,7 @@ impl Wish {
             Some(file) => Self::of_manifest(
                 &read(file, arguments.catalog.as_deref())?,
                 arguments,
-                providers,
+                &providers,
                 output,
             )?,
             None => Self::of_arguments(arguments, providers, output)?,
@@ -129,7 +129,7 @@ impl Wish {
     fn of_manifest(
         manifest: &Manifest,
         arguments: &RunArguments,
-        providers: Providers,
+        providers: &Providers,
         output: Option<Location>,
     ) -> Result<Self, WishError> {
         let spec = &manifest.catalog.spec;
@@ -154,8 +154,8 @@ impl Wish {
             }
         };
         let models = match &arguments.model {
-            Some(model) => manifest.models_of(model, &providers)?,
-            None => manifest.models(&providers, None)?.ok_or(NO_MODEL)?,
+            Some(model) => manifest.models_of(model, providers)?,
+            None => manifest.models(providers, None)?.ok_or(NO_MODEL)?,
         };
         let mut prices = Prices::bundled().clone();
         prices.override_with(&models.prices);
