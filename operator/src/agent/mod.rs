@@ -380,9 +380,7 @@ impl Agent {
         match self.limits.after(&self.spent).turns {
             0 => return None,
             1 => {
-                return Some(
-                    "[This is your last turn: hand in the page now, with submit_html.]".to_owned(),
-                );
+                return Some("[This is your last turn: hand in the page now, with submit_html.]".to_owned());
             }
             _ if scarcity <= before => return None,
             _ => {}
