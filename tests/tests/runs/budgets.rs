@@ -84,8 +84,14 @@ fn is_within(records: &[Value], limits: &Limits, case: &str) {
         ..Used::default()
     };
     for (number, used) in used(records).into_iter().enumerate() {
-        assert!(sum.tokens < limits.tokens, "{case}: tokens before question {number}: {sum:?}");
-        assert!(sum.turns < limits.turns, "{case}: turns before question {number}: {sum:?}");
+        assert!(
+            sum.tokens < limits.tokens,
+            "{case}: tokens before question {number}: {sum:?}"
+        );
+        assert!(
+            sum.turns < limits.turns,
+            "{case}: turns before question {number}: {sum:?}"
+        );
         if let Some(limit) = limits.cost {
             let so_far = sum.cost.unwrap_or(u64::MAX);
             assert!(so_far < limit.0, "{case}: cost before question {number}: {sum:?}");
@@ -101,42 +107,66 @@ const REPORTS: [(&str, Reports); 10] = [
     ("absent", |_, _| Some(Value::Null)),
     ("empty", |_, _| Some(json!({}))),
     ("zero", |_, _| {
-        Some(json!({"input_tokens": 0, "output_tokens": 0, "prompt_tokens": 0, "completion_tokens": 0,
-            "total_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}))
+        Some(
+            json!({"input_tokens": 0, "output_tokens": 0, "prompt_tokens": 0, "completion_tokens": 0,
+            "total_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}),
+        )
     }),
     ("negative", |_, _| {
-        Some(json!({"input_tokens": -9000, "output_tokens": -1, "prompt_tokens": -9000, "completion_tokens": -1,
+        Some(
+            json!({"input_tokens": -9000, "output_tokens": -1, "prompt_tokens": -9000, "completion_tokens": -1,
             "total_tokens": -9001, "cache_read_input_tokens": -5000, "cache_creation_input_tokens": -7,
-            "prompt_tokens_details": {"cached_tokens": -5000}}))
+            "prompt_tokens_details": {"cached_tokens": -5000}}),
+        )
     }),
     ("shrinking", |number, sent| {
         let less = sent.saturating_sub(700 * number);
-        Some(json!({"input_tokens": less, "output_tokens": 20, "prompt_tokens": less, "completion_tokens": 20}))
+        Some(
+            json!({"input_tokens": less, "output_tokens": 20, "prompt_tokens": less, "completion_tokens": 20}),
+        )
     }),
     ("absurd", |_, _| {
-        Some(json!({"input_tokens": u64::MAX, "output_tokens": i64::MAX, "prompt_tokens": u64::MAX,
+        Some(
+            json!({"input_tokens": u64::MAX, "output_tokens": i64::MAX, "prompt_tokens": u64::MAX,
             "completion_tokens": i64::MAX, "total_tokens": 1e300, "cache_read_input_tokens": u64::MAX,
-            "cache_creation_input_tokens": i64::MAX}))
+            "cache_creation_input_tokens": i64::MAX}),
+        )
     }),
     ("no numbers", |_, _| {
-        Some(json!({"input_tokens": "many", "output_tokens": null, "prompt_tokens": [1], "completion_tokens": {}}))
+        Some(
+            json!({"input_tokens": "many", "output_tokens": null, "prompt_tokens": [1], "completion_tokens": {}}),
+        )
     }),
     ("cached", |number, sent| {
-        let (write, read) = if number == 0 { (sent - 10, 0) } else { (60, sent - 70) };
-        Some(json!({"input_tokens": 10, "output_tokens": 30, "cache_creation_input_tokens": write,
+        let (write, read) = if number == 0 {
+            (sent - 10, 0)
+        } else {
+            (60, sent - 70)
+        };
+        Some(
+            json!({"input_tokens": 10, "output_tokens": 30, "cache_creation_input_tokens": write,
             "cache_read_input_tokens": read, "prompt_tokens": sent, "completion_tokens": 30,
             "total_tokens": sent + 30,
-            "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": write}}))
+            "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": write}}),
+        )
     }),
     ("more cached than sent", |_, sent| {
-        Some(json!({"input_tokens": 0, "output_tokens": 1, "cache_read_input_tokens": sent * 50,
+        Some(
+            json!({"input_tokens": 0, "output_tokens": 1, "cache_read_input_tokens": sent * 50,
             "prompt_tokens": sent, "completion_tokens": 1,
-            "prompt_tokens_details": {"cached_tokens": sent * 50}}))
+            "prompt_tokens_details": {"cached_tokens": sent * 50}}),
+        )
     }),
 ];
 
 /// A run of a model that never ends by itself: how it ended, and how many requests there were.
-async fn overrun(model: &str, case: &str, reports: Reports, limits: Limits, warm: &Arc<Warm>) -> (Value, usize) {
+async fn overrun(
+    model: &str,
+    case: &str,
+    reports: Reports,
+    limits: Limits,
+    warm: &Arc<Warm>,
+) -> (Value, usize) {
     let scene = Scene::new().await;
     scene.server.think(restless(reports));
     let plan = Plan {
@@ -180,7 +210,11 @@ async fn tokens_and_turns_end_a_run_whatever_is_reported() {
         for (case, reports) in REPORTS {
             let (ended, requests) = overrun(model, case, reports, limits, &warm).await;
             // What is read from a cache is free: turns are the net under it.
-            let by = if ended["tokens"].is_object() { "tokens" } else { "turns" };
+            let by = if ended["tokens"].is_object() {
+                "tokens"
+            } else {
+                "turns"
+            };
             match case {
                 "absurd" => assert_eq!((by, requests), ("tokens", 1), "{model}, {case}"),
                 "cached" => assert_eq!((by, requests), ("turns", 10), "{model}, {case}"),
@@ -206,7 +240,10 @@ async fn money_ends_a_run_whatever_is_reported() {
             match case {
                 // All the tokens that there are, at once.
                 "absurd" => assert_eq!(requests, 1, "{model}, {case}"),
-                "cached" => assert!(ended["cost"].is_object() && requests > 5, "{model}, {case}: {requests}"),
+                "cached" => assert!(
+                    ended["cost"].is_object() && requests > 5,
+                    "{model}, {case}: {requests}"
+                ),
                 _ => assert!(ended["cost"].is_object(), "{model}, {case}: {ended}"),
             }
         }
@@ -251,7 +288,11 @@ async fn a_limit_of_cost_needs_prices_before_anything_is_asked() {
         limits: PLENTY,
         ..unheard
     };
-    let outcome = start(&free, &scene.parts_at(&free, scene.directory.path().join("free")).await).await;
+    let outcome = start(
+        &free,
+        &scene.parts_at(&free, scene.directory.path().join("free")).await,
+    )
+    .await;
     assert_eq!(outcome.0.unwrap().spent.cost, None);
 }
 
@@ -288,7 +329,10 @@ async fn failed_tries_count_and_end_where_the_budget_does() {
             assert_eq!(error.kind(), Kind::Budget, "{case}: {error}");
             let asked = asked(&scene);
             assert_eq!(asked.len(), 3, "{case}: {asked:?}");
-            assert!(asked.iter().all(|name| model.ends_with(name)), "{case}: {asked:?}");
+            assert!(
+                asked.iter().all(|name| model.ends_with(name)),
+                "{case}: {asked:?}"
+            );
             let records = scene.records();
             is_within(&records, &limits, &case);
             let counted: u64 = used(&records).iter().map(|used| used.tokens).sum();
@@ -324,7 +368,11 @@ async fn time_ends_a_run_while_a_model_thinks() {
         let error = start(&plan, &parts).await.0.unwrap_err();
         assert_eq!(error.kind(), Kind::Budget, "{case}: {error}");
         assert!(error.to_string().contains("time"), "{case}: {error}");
-        assert!(began.elapsed() < Duration::from_secs(6), "{case}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(6),
+            "{case}: {:?}",
+            began.elapsed()
+        );
         // What was read of the question may have to be paid.
         let counted: u64 = used(&scene.records()).iter().map(|used| used.tokens).sum();
         assert!(counted > 2000, "{case}: {counted}");
@@ -429,7 +477,10 @@ async fn with_more_it_goes_on_where_it_was() {
     assert_eq!(again.unwrap_err().kind(), Kind::Budget);
     assert_eq!(scene.server.requests().len(), 3);
     let plan = scene.plan();
-    let outcome = resume(&plan, &scene.parts(&plan).await, scene.only()).await.0.unwrap();
+    let outcome = resume(&plan, &scene.parts(&plan).await, scene.only())
+        .await
+        .0
+        .unwrap();
     assert_eq!((outcome.spent.turns, outcome.summary_failure), (6, None));
     let requests = scene.server.requests();
     let mut turns: Vec<_> = requests.iter().map(place).collect();
@@ -493,17 +544,25 @@ async fn the_summary_has_its_share_when_the_catalog_has_used_its_own() {
     };
     // Ten turns for the catalog, two for the summary; and all of a share of tokens in the last turn.
     let by_turns = Limits { turns: 12, ..PLENTY };
-    let by_tokens = Limits { tokens: 600_000, ..PLENTY };
+    let by_tokens = Limits {
+        tokens: 600_000,
+        ..PLENTY
+    };
     for (case, limits) in [("turns", by_turns), ("tokens", by_tokens)] {
         let scene = Scene::new().await;
         let author = author.clone();
-        scene.server.think(move |recorded| match (place(recorded), author.answer(recorded)) {
-            ((Asker::Catalog, 9), Script::Say(say)) if case == "tokens" => Script::Say(Box::new(
-                say.usage(json!({"input_tokens": 480_000, "output_tokens": 500})),
-            )),
-            (_, script) => script,
-        });
-        let plan = Plan { limits, ..scene.plan() };
+        scene
+            .server
+            .think(move |recorded| match (place(recorded), author.answer(recorded)) {
+                ((Asker::Catalog, 9), Script::Say(say)) if case == "tokens" => Script::Say(Box::new(
+                    say.usage(json!({"input_tokens": 480_000, "output_tokens": 500})),
+                )),
+                (_, script) => script,
+            });
+        let plan = Plan {
+            limits,
+            ..scene.plan()
+        };
         let outcome = start(&plan, &scene.parts(&plan).await).await.0.unwrap();
         assert_eq!(outcome.summary_failure, None, "{case}");
         assert_eq!(outcome.spent.turns, 12, "{case}");

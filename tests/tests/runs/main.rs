@@ -3,5 +3,6 @@
 mod budgets;
 mod resume;
 mod scene;
+mod secrets;
 mod stage;
 mod whole;

@@ -185,7 +185,9 @@ pub(crate) fn chain(providers: &Providers, models: &[ModelSpec]) -> Chain {
     let http = Http::new(&providers.timeouts).unwrap();
     let model = |spec| providers.model(&http, spec).unwrap();
     let first = Chain::new(model(&models[0]), QUICK);
-    models[1..].iter().fold(first, |chain, spec| chain.or(model(spec), QUICK))
+    models[1..]
+        .iter()
+        .fold(first, |chain, spec| chain.or(model(spec), QUICK))
 }
 
 impl Scene {
