@@ -216,8 +216,8 @@ impl Agent {
                     detail: turn.stop_detail.clone(),
                 });
             }
-            // It is asked again as it is, with its turn as the last.
-            (StopReason::PauseTurn, true) => {}
+            // The current models refuse a conversation that ends with their own words.
+            (StopReason::PauseTurn, true) => self.nudge("Go on."),
             (StopReason::ContextWindowExceeded, true) if self.conversation.clear() => {
                 self.nudge("Old results were removed, so that there is room again. Go on.");
             }
