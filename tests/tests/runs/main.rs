@@ -5,4 +5,5 @@ mod resume;
 mod scene;
 mod secrets;
 mod stage;
+mod stops;
 mod whole;
