@@ -194,6 +194,13 @@ impl Agent {
     /// Changes what it may use.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        let scarcity = self.scarcity();
+        // Who was told that little is left must know that there is more, and be told when that ends.
+        if scarcity < self.warned {
+            self.warned = scarcity;
+            let left = self.left();
+            self.notice(&format!("[The limits were raised: {left} are left now.]"));
+        }
     }
 
     /// The model has answered. What was used for it, failed tries included, cost so much.
@@ -209,8 +216,8 @@ impl Agent {
                     detail: turn.stop_detail.clone(),
                 });
             }
-            // It is asked again as it is, with its turn as the last.
-            (StopReason::PauseTurn, true) => {}
+            // The current models refuse a conversation that ends with their own words.
+            (StopReason::PauseTurn, true) => self.nudge("Go on."),
             (StopReason::ContextWindowExceeded, true) if self.conversation.clear() => {
                 self.nudge("Old results were removed, so that there is room again. Go on.");
             }
@@ -367,25 +374,37 @@ impl Agent {
 
     /// What the model is told when little is left: twice, and before its last turn.
     fn warning(&mut self) -> Option<String> {
-        let left = self.limits.after(&self.spent);
-        if left.turns == 1 {
-            return Some("[This is your last turn: hand in the page now, with submit_html.]".to_owned());
+        let scarcity = self.scarcity();
+        let before = self.warned;
+        self.warned = before.max(scarcity);
+        match self.limits.after(&self.spent).turns {
+            0 => return None,
+            1 => {
+                return Some("[This is your last turn: hand in the page now, with submit_html.]".to_owned());
+            }
+            _ if scarcity <= before => return None,
+            _ => {}
         }
-        let percent = self.limits.percent_left(&self.spent);
-        let passed = WARN_AT.iter().filter(|at| percent <= **at).count();
-        if passed <= self.warned {
-            return None;
-        }
-        self.warned = passed;
-        let advice = if passed == WARN_AT.len() {
+        let advice = if scarcity == WARN_AT.len() {
             "Hand in the page now, and say on it what is missing."
         } else {
             "Look only at what matters most from now on, and keep enough for the page."
         };
-        Some(format!(
-            "[{} turns and about {} tokens are left. {advice}]",
-            left.turns, left.tokens
-        ))
+        Some(format!("[{} are left. {advice}]", self.left()))
+    }
+
+    /// How many of the warnings are due.
+    fn scarcity(&self) -> usize {
+        if self.limits.after(&self.spent).turns <= 1 {
+            return WARN_AT.len();
+        }
+        let percent = self.limits.percent_left(&self.spent);
+        WARN_AT.iter().filter(|at| percent <= **at).count()
+    }
+
+    fn left(&self) -> String {
+        let left = self.limits.after(&self.spent);
+        format!("{} turns and about {} tokens", left.turns, left.tokens)
     }
 }
 

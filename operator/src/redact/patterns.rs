@@ -83,7 +83,8 @@ pub(super) fn marker(patterns: &[Pattern]) -> String {
         };
         !patterns.iter().any(clashes)
     };
-    ["[redacted]", "<redacted>", "{redacted}", "█redacted█"]
+    // None that means something in a page.
+    ["[redacted]", "{redacted}", "█redacted█"]
         .into_iter()
         .map(str::to_owned)
         // One of so many characters is in no secret.

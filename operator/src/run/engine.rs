@@ -481,7 +481,7 @@ impl<'a> Engine<'a> {
         } else {
             (self.watch)(&Event::Rebuilding { cells: cells.len() });
             self.place
-                .rebuild(&mut ids, cells, &self.cell(String::new()))
+                .rebuild(&mut ids, cells, &self.cell(role, String::new()))
                 .await?
         };
         let notice = notice.map(|notice| self.parts.redactor.redact(&notice).into_owned());
@@ -649,7 +649,7 @@ impl<'a> Engine<'a> {
     async fn execute(&mut self, role: Role, index: usize, code: String) -> Result<(), RunError> {
         (self.watch)(&Event::Running { code: code.clone() });
         let id = call_id(self.state.calls_from(), index);
-        let cell = self.cell(code.clone());
+        let cell = self.cell(role, code.clone());
         let watch = self.watch;
         let mut stream = self.parts.redactor.stream();
         let mut output = |chunk: crate::sandbox::Chunk| {
@@ -704,8 +704,13 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn cell(&self, code: String) -> Cell {
-        let left = self.state.limits.time.saturating_sub(self.elapsed());
+    /// Code within what is left of the time of its agent.
+    fn cell(&self, role: Role, code: String) -> Cell {
+        let limits = self
+            .state
+            .of(role)
+            .map_or(self.state.limits, |work| work.agent.limits());
+        let left = limits.time.saturating_sub(self.elapsed());
         Cell {
             timeout: self.plan.cell.timeout.min(left.max(Duration::from_secs(1))),
             max_rows: self.plan.cell.max_rows,

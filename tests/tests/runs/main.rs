@@ -1,6 +1,10 @@
 //! Runs, as a user makes them: the real command, databases and stores, and a played model.
 
+mod budgets;
 mod input;
 mod resume;
 mod scene;
+mod secrets;
+mod stage;
+mod stops;
 mod whole;
