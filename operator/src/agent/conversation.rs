@@ -9,6 +9,9 @@ use crate::llm::{Message, ToolResult, Turn};
 const NEARLY_FULL: u64 = 120_000;
 /// So many of the last messages with results stay whole.
 const KEPT: usize = 3;
+/// Once they have gone, so many more messages with results come before they go again: what is sent changes then,
+/// and the provider's cache of it is of no more use.
+const AGAIN: usize = 4;
 /// A result that is shorter, in bytes, is not worth removing.
 const WORTH: usize = 600;
 
@@ -16,12 +19,15 @@ const WORTH: usize = 600;
 #[derive(Debug, Clone)]
 pub(super) struct Conversation {
     messages: Vec<Message>,
+    /// How many messages with results there were when old ones went last.
+    cleared_at: usize,
 }
 
 impl Conversation {
     pub(super) fn new(task: String) -> Self {
         Self {
             messages: vec![Message::User(task)],
+            cleared_at: 0,
         }
     }
 
@@ -36,7 +42,7 @@ impl Conversation {
     pub(super) fn answered(&mut self, turn: &Turn) {
         let full = turn.usage.prompt() >= NEARLY_FULL;
         self.messages.push(Message::Assistant(Box::new(turn.clone())));
-        if full {
+        if full && self.with_results().len() >= self.cleared_at + AGAIN {
             self.clear();
         }
     }
@@ -61,9 +67,8 @@ impl Conversation {
 
     /// Removes old results; whether there were any.
     pub(super) fn clear(&mut self) -> bool {
-        let with_results: Vec<usize> = (0..self.messages.len())
-            .filter(|at| matches!(self.messages[*at], Message::ToolResults(_)))
-            .collect();
+        let with_results = self.with_results();
+        self.cleared_at = with_results.len();
         let old = with_results.len().saturating_sub(KEPT);
         let mut cleared = false;
         for at in &with_results[..old] {
@@ -80,5 +85,11 @@ impl Conversation {
             }
         }
         cleared
+    }
+
+    fn with_results(&self) -> Vec<usize> {
+        (0..self.messages.len())
+            .filter(|at| matches!(self.messages[*at], Message::ToolResults(_)))
+            .collect()
     }
 }

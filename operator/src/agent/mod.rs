@@ -54,7 +54,9 @@ pub struct Agent {
     silent: u32,
     clumsy: u32,
     circles: Circles,
+    /// How often a circle was noticed, once in a turn at most: the model must have been told before.
     circled: u32,
+    circled_now: bool,
     warned: usize,
     max_output: u32,
     defeat: Option<Defeat>,
@@ -138,6 +140,7 @@ impl Agent {
             clumsy: 0,
             circles: Circles::default(),
             circled: 0,
+            circled_now: false,
             warned: 0,
             max_output: MAX_OUTPUT,
             defeat: None,
@@ -207,53 +210,72 @@ impl Agent {
     pub fn answered(&mut self, turn: &Turn, cost: Option<Cost>) {
         self.spent.add(turn.spent(), cost);
         self.spent.turns += 1;
-        self.conversation.answered(turn);
+        // An empty reply must not be sent back.
+        if !turn.is_empty() {
+            self.conversation.answered(turn);
+        }
         self.calls.clone_from(&turn.tool_calls);
         self.results.clear();
-        match (&turn.stop, self.calls.is_empty()) {
-            (StopReason::Refusal, true) => {
+        self.circled_now = false;
+        if self.calls.is_empty() {
+            self.said_only(turn);
+            return;
+        }
+        self.silent = 0;
+        let cut_off = turn.stop == StopReason::MaxTokens;
+        let wrong = self.calls.iter().all(|call| tools::read(call).is_err());
+        self.clumsy = if wrong && !cut_off { self.clumsy + 1 } else { 0 };
+        if self.clumsy >= MAX_CLUMSY {
+            self.defeat = Some(Defeat::Clumsy);
+        }
+        self.settle();
+    }
+
+    /// A turn without calls is answered in words.
+    fn said_only(&mut self, turn: &Turn) {
+        let nudge = match &turn.stop {
+            StopReason::Refusal => {
                 self.defeat = Some(Defeat::Refused {
                     detail: turn.stop_detail.clone(),
                 });
+                return;
+            }
+            StopReason::ContextWindowExceeded if self.conversation.clear() => {
+                "Old results were removed, so that there is room again. Go on."
+            }
+            StopReason::ContextWindowExceeded => {
+                self.defeat = Some(Defeat::TooLong);
+                return;
             }
             // The current models refuse a conversation that ends with their own words.
-            (StopReason::PauseTurn, true) => self.nudge("Go on."),
-            (StopReason::ContextWindowExceeded, true) if self.conversation.clear() => {
-                self.nudge("Old results were removed, so that there is room again. Go on.");
+            StopReason::PauseTurn => "Go on.",
+            StopReason::MaxTokens => {
+                "Your answer was cut off because it was too long, and it held no complete call. Write less at once: \
+                 call a tool, with short code or a shorter page."
             }
-            (StopReason::ContextWindowExceeded, true) => self.defeat = Some(Defeat::TooLong),
-            (stop, true) => {
-                self.silent += 1;
-                if self.silent >= MAX_SILENT {
-                    self.defeat = Some(Defeat::Silent);
-                }
-                self.nudge(if *stop == StopReason::MaxTokens {
-                    "Your answer was cut off because it was too long, and it held no complete call. Write less at \
-                     once: call a tool, with short code or a shorter page."
-                } else {
-                    "You have not called a tool, and text alone reaches nobody. Go on with execute_python(code), or \
-                     hand in the page with submit_html(content)."
-                });
+            _ => {
+                "You have not called a tool, and text alone reaches nobody. Go on with execute_python(code), or hand in \
+                 the page with submit_html(content)."
             }
-            (stop, false) => {
-                self.silent = 0;
-                let cut_off = *stop == StopReason::MaxTokens;
-                let wrong = self
-                    .calls
-                    .iter()
-                    .filter(|call| tools::read(call).is_err())
-                    .count();
-                self.clumsy = if wrong == self.calls.len() && !cut_off {
-                    self.clumsy + 1
-                } else {
-                    0
-                };
-                if self.clumsy >= MAX_CLUMSY {
-                    self.defeat = Some(Defeat::Clumsy);
-                }
-                self.settle();
-            }
+        };
+        self.silent += 1;
+        if self.silent >= MAX_SILENT {
+            self.defeat = Some(Defeat::Silent);
         }
+        self.nudge(nudge, turn.is_empty());
+    }
+
+    /// Somebody wants another try at what was given up. Whether there can be one.
+    pub fn try_again(&mut self) -> bool {
+        match &self.defeat {
+            None => return true,
+            Some(Defeat::TooLong | Defeat::UsedUp(_)) => return false,
+            Some(Defeat::Refused { .. }) => self.conversation.said("Go on with the task.".to_owned()),
+            Some(Defeat::Silent | Defeat::Clumsy | Defeat::Circling) => {}
+        }
+        (self.silent, self.clumsy, self.circled) = (0, 0, 0);
+        self.defeat = None;
+        true
     }
 
     /// The model has not answered, and the tries have used so much.
@@ -305,11 +327,17 @@ impl Agent {
         }
     }
 
-    fn nudge(&mut self, text: &str) {
+    /// After an empty reply the words go to what was said last: text of its own after results is what makes
+    /// models answer with nothing.
+    fn nudge(&mut self, text: &str, after_nothing: bool) {
         let text = self
             .warning()
             .map_or_else(|| text.to_owned(), |warning| format!("{text}\n\n{warning}"));
-        self.conversation.said(text);
+        if after_nothing {
+            self.conversation.append(&text);
+        } else {
+            self.conversation.said(text);
+        }
     }
 
     fn result(&mut self, content: &str, is_error: bool) {
@@ -320,7 +348,9 @@ impl Agent {
         let circle = self.circles.add(&done, content, is_error);
         let mut content = self.notice.take().unwrap_or_default() + content;
         if let Some(length) = circle {
-            self.circled += 1;
+            if !std::mem::replace(&mut self.circled_now, true) {
+                self.circled += 1;
+            }
             if self.circled >= MAX_CIRCLES {
                 self.defeat = Some(Defeat::Circling);
             }

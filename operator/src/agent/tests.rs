@@ -324,3 +324,52 @@ fn notices_are_told_with_the_next_result() {
     assert_eq!(last(&agent), "in between\n\n1\n\nafterwards");
     is_valid(&agent);
 }
+
+#[test]
+fn nothing_is_answered_within_what_was_said_last() {
+    let mut agent = agent();
+    agent.answered(&turn(&[execute("1")]), None);
+    agent.ran("1", false);
+    let before = agent.messages().len();
+    for stop in [StopReason::EndTurn, StopReason::PauseTurn] {
+        let empty = Turn { stop, ..turn(&[]) };
+        agent.answered(&empty, None);
+        assert_eq!(agent.next(Duration::ZERO), Step::Ask);
+        assert_eq!(agent.messages().len(), before);
+        is_valid(&agent);
+    }
+    assert!(
+        last(&agent).starts_with("1\n\nYou have not called a tool"),
+        "{}",
+        last(&agent)
+    );
+    assert!(last(&agent).ends_with("Go on."));
+    agent.answered(&turn(&[]), None);
+    assert_eq!(agent.next(Duration::ZERO), Step::GiveUp(Defeat::Silent));
+    assert!(agent.try_again());
+    assert_eq!(agent.next(Duration::ZERO), Step::Ask);
+    is_valid(&agent);
+}
+
+#[test]
+fn one_turn_of_equal_calls_is_a_circle_once() {
+    let mut agent = agent();
+    let calls = vec![execute("1"); 8];
+    for told in 1..=3 {
+        assert_eq!(agent.next(Duration::ZERO), Step::Ask, "{told}");
+        agent.answered(&turn(&calls), None);
+        for _ in 0..8 {
+            agent.ran("1", false);
+        }
+    }
+    assert_eq!(agent.next(Duration::ZERO), Step::GiveUp(Defeat::Circling));
+}
+
+#[test]
+fn who_refused_can_be_asked_again() {
+    let mut agent = agent();
+    agent.answered(&text(StopReason::Refusal), None);
+    assert!(agent.try_again());
+    assert_eq!(agent.next(Duration::ZERO), Step::Ask);
+    is_valid(&agent);
+}
