@@ -19,7 +19,7 @@ use crate::llm::prices::Cost;
 use crate::llm::{Http, Model, ModelSpec};
 use crate::logs;
 use crate::redact::Redactor;
-use crate::run::{self, CellLimits, Claimant, Database, Event, Kind, Outcome, Parts, Plan, RunError};
+use crate::run::{self, CellLimits, Claimant, Database, Event, Kind, Outcome, Parts, Plan, RunError, Whose};
 use crate::sandbox::environment;
 use crate::store::RunId;
 
@@ -60,8 +60,8 @@ pub struct RunArguments {
     /// Where the pages go: a directory, or `s3://BUCKET/PREFIX`
     #[arg(long, short, value_name = "PLACE")]
     pub(super) output: Option<String>,
-    /// The model: anthropic/NAME, or openai/NAME for any compatible endpoint
-    #[arg(long, short, value_name = "MODEL", env = "CATALOGER_MODEL")]
+    /// The model: anthropic/NAME, or openai/NAME for any compatible endpoint; `CATALOGER_MODEL`, if nothing says one
+    #[arg(long, short, value_name = "MODEL")]
     pub(super) model: Option<ModelSpec>,
     /// A model to go on with when that one can't; may be repeated
     #[arg(long = "fallback", value_name = "MODEL")]
@@ -219,9 +219,9 @@ async fn drive(
         }
         show.event(event);
     };
-    let run = match arguments.resume.as_deref() {
+    let found = match arguments.resume.as_deref() {
         None => return Ok(run::start(&plan, &parts, &watch).await?),
-        Some(NEWEST) => run::unfinished(&plan, &parts).await?.ok_or_else(|| {
+        Some(NEWEST) => (run::unfinished(&plan, &parts).await?.ok_or_else(|| {
             Failed::of(
                 Kind::Input,
                 format!(
@@ -229,10 +229,13 @@ async fn drive(
                     wish.location
                 ),
             )
-        })?,
-        Some(run) => run.parse().map_err(|error| Failed::of(Kind::Input, error))?,
+        })?, Whose::Mine),
+        Some(run) => (
+            run.parse().map_err(|error| Failed::of(Kind::Input, error))?,
+            Whose::Anybodys,
+        ),
     };
-    Ok(run::resume(&plan, &parts, run, &watch).await?)
+    Ok(run::resume(&plan, &parts, found, &watch).await?)
 }
 
 fn model(wish: &Wish) -> Result<Arc<dyn Model>, Failed> {

@@ -84,12 +84,12 @@ impl Show {
             }
             Mode::Lines => {
                 if let Some(line) = as_line(event) {
-                    eprintln!("{} {line}", clock());
+                    eprintln!("{} {}", clock(), plain(&line));
                 }
             }
             Mode::Terminal(bar) => {
                 if let Some(line) = as_line(event).filter(|_| lasts(event)) {
-                    bar.println(line);
+                    bar.println(plain(&line));
                 }
                 bar.set_message(state.line());
             }
@@ -99,8 +99,8 @@ impl Show {
     /// Says something to people.
     pub(super) fn say(&self, message: &str) {
         match &self.mode {
-            Mode::Terminal(bar) => bar.println(message),
-            Mode::Lines => eprintln!("{} {message}", clock()),
+            Mode::Terminal(bar) => bar.println(plain(message)),
+            Mode::Lines => eprintln!("{} {}", clock(), plain(message)),
             Mode::Json => print_json(json!({"event": "note", "message": message})),
         }
     }
@@ -137,7 +137,10 @@ impl Show {
             shown_time(outcome.driven)
         );
         if let Some(failure) = &outcome.summary_failure {
-            eprintln!("cataloger: the catalog is published, but there is no summary: {failure}");
+            eprintln!(
+                "cataloger: the catalog is published, but there is no summary: {}",
+                plain(failure)
+            );
         }
         // What others can work with, and nothing else.
         for (name, uri) in &outcome.objects {
@@ -156,8 +159,9 @@ impl Show {
                 "run": kept,
             }));
         }
-        eprintln!("cataloger: {message}");
-        if let Some(run) = kept {
+        eprintln!("cataloger: {}", plain(message));
+        let goes_on = !matches!(kind, Kind::Input | Kind::Overtaken);
+        if let Some(run) = kept.filter(|_| goes_on) {
             eprintln!(
                 "cataloger: run {run} is kept, with all that was paid for: the same command with --resume goes on with it"
             );
@@ -379,6 +383,13 @@ fn as_json(event: &Event) -> Option<Value> {
         }
         Event::Warning(message) => json!({"event": "warning", "message": message}),
     })
+}
+
+/// What terminals show and do not obey.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|it| !it.is_control() || *it == '\n')
+        .collect()
 }
 
 /// The first line that says something, without control characters: they would move the terminal.

@@ -13,7 +13,7 @@ use crate::agent::budget::Limits;
 use crate::api::CatalogSpec;
 use crate::api::catalog::Limits as Written;
 use crate::llm::prices::Prices;
-use crate::llm::{ModelSpec, Providers};
+use crate::llm::{ModelError, ModelSpec, Providers};
 use crate::manifest::{self, Manifest, ManifestError};
 use crate::store::{Location, S3Options};
 
@@ -73,14 +73,19 @@ impl Wish {
             .transpose();
         let output = output.map_err(|error| WishError::Wrong(format!("--output: {error}")))?;
         let providers = Providers::from_env(&variable);
+        let usual = variable("CATALOGER_MODEL").filter(|model| !model.is_empty());
+        let usual = usual.map(|model| model.parse()).transpose();
+        let usual =
+            usual.map_err(|error: ModelError| WishError::Wrong(format!("CATALOGER_MODEL: {error}")))?;
         let mut wish = match &arguments.file {
             Some(file) => Self::of_manifest(
                 &read(file, arguments.catalog.as_deref())?,
                 arguments,
                 &providers,
                 output,
+                usual,
             )?,
-            None => Self::of_arguments(arguments, providers, output)?,
+            None => Self::of_arguments(arguments, providers, output, usual)?,
         };
         wish.gather_secrets(variable);
         Ok(wish)
@@ -90,13 +95,14 @@ impl Wish {
         arguments: &RunArguments,
         providers: Providers,
         output: Option<Location>,
+        usual: Option<ModelSpec>,
     ) -> Result<Self, WishError> {
         if arguments.tables.is_empty() {
             return Err(NO_TABLES);
         }
         let location = output.ok_or(NO_OUTPUT)?;
         let database = arguments.database.clone().ok_or(NO_DATABASE)?;
-        let model = arguments.model.clone().ok_or(NO_MODEL)?;
+        let model = arguments.model.clone().or(usual).ok_or(NO_MODEL)?;
         let written = written(Written::default(), arguments);
         let manifest = json!({
             "tables": arguments.tables,
@@ -131,6 +137,7 @@ impl Wish {
         arguments: &RunArguments,
         providers: &Providers,
         output: Option<Location>,
+        usual: Option<ModelSpec>,
     ) -> Result<Self, WishError> {
         let spec = &manifest.catalog.spec;
         let database = match &arguments.database {
@@ -142,6 +149,11 @@ impl Wish {
                 ))
             })?,
         };
+        let held = manifest.database_url()?.is_some();
+        let instead = (held && arguments.database.is_some()).then(|| {
+            let name = &spec.database.secret_ref.name;
+            format!("the database is that of DATABASE_URL or --database-url, not that of the Secret {name:?}")
+        });
         let (location, bucket) = match output {
             Some(location) => (location, None),
             None => {
@@ -155,7 +167,10 @@ impl Wish {
         };
         let models = match &arguments.model {
             Some(model) => manifest.models_of(model, providers)?,
-            None => manifest.models(providers, None)?.ok_or(NO_MODEL)?,
+            None => match manifest.models(providers, None)? {
+                Some(models) => models,
+                None => manifest.models_of(&usual.ok_or(NO_MODEL)?, providers)?,
+            },
         };
         let mut prices = Prices::bundled().clone();
         prices.override_with(&models.prices);
@@ -185,6 +200,7 @@ impl Wish {
                 .iter()
                 .cloned()
                 .chain(of_no_use_here(spec))
+                .chain(instead)
                 .collect(),
         })
     }

@@ -181,6 +181,23 @@ impl ModelError {
         }
     }
 
+    /// Which model it is about, if it is about one.
+    pub fn model(&self) -> Option<&ModelSpec> {
+        match self {
+            Self::Unreachable { model, .. }
+            | Self::Broken { model, .. }
+            | Self::Silent { model, .. }
+            | Self::TooSlow { model, .. }
+            | Self::Deadline { model, .. }
+            | Self::Status { model, .. }
+            | Self::Quota { model, .. }
+            | Self::TooLong { model, .. }
+            | Self::NotUnderstood { model, .. } => Some(model),
+            Self::Invalid { .. } | Self::Setup { .. } => None,
+            Self::Exhausted { last, .. } => last.model(),
+        }
+    }
+
     /// How long the provider asks to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -10,7 +10,7 @@ use super::journal::persist;
 use crate::html;
 use crate::llm::cut;
 use crate::store::layout::Part;
-use crate::store::{Depth, Key, Layout, Problem, RunId, Store, StoreError, list_all};
+use crate::store::{Depth, Key, Layout, Listing, Problem, RunId, Store, StoreError};
 
 /// How many earlier catalogs the summary is made from.
 const CATALOGS: usize = 5;
@@ -25,8 +25,6 @@ const SCRIPT: usize = 6_000;
 /// Of a comment, and of all of them.
 const COMMENT: usize = 1_000;
 const COMMENTS: usize = 6_000;
-/// The most comments of one run that are looked at.
-const MANY_COMMENTS: usize = 1_000;
 
 /// What the agent that catalogs is told of the past.
 #[derive(Debug, Clone, Default)]
@@ -71,9 +69,28 @@ impl Reader<'_> {
             return Ok(past);
         };
         past.catalog = html::text(&self.text(&self.layout.catalog(*last)).await?, CATALOG);
-        past.summary = html::text(&self.text(&self.layout.summary(*last)).await?, SUMMARY);
-        past.script = head(&self.text(&self.layout.catalog_script(*last)).await?, SCRIPT);
+        past.script = self.script(&self.layout.catalog_script(*last)).await?;
+        past.summary = self.last_summary(earlier).await?.0;
         Ok(past)
+    }
+
+    /// The last summary and its script: not every run has one.
+    pub(super) async fn last_summary(&self, earlier: &[RunId]) -> Result<(String, String), StoreError> {
+        for run in earlier {
+            let summary = html::text(&self.text(&self.layout.summary(*run)).await?, SUMMARY);
+            if !summary.trim().is_empty() {
+                let script = self.script(&self.layout.summary_script(*run)).await?;
+                return Ok((summary, script));
+            }
+        }
+        Ok(Default::default())
+    }
+
+    /// The cells of a script, without what every script begins with.
+    async fn script(&self, key: &Key) -> Result<String, StoreError> {
+        let text = self.text(key).await?;
+        let cells = text.find("\n# %% ").map_or(text.as_str(), |at| &text[at + 1..]);
+        Ok(head(cells, SCRIPT))
     }
 
     /// A catalog as it is; none if it is gone.
@@ -87,10 +104,9 @@ impl Reader<'_> {
         let mut out = String::new();
         for run in runs {
             let folder = self.layout.comments_folder(*run);
-            let page = persist(self.cancel, || {
-                list_all(self.store, Some(folder.clone()), Depth::Folder, MANY_COMMENTS)
-            })
-            .await?;
+            // One page of a listing: more than a thousand comments are not looked through.
+            let listing = Listing::of(Some(folder), Depth::Folder);
+            let page = persist(self.cancel, || self.store.list(&listing)).await?;
             let mut comments: Vec<_> = page
                 .objects
                 .iter()

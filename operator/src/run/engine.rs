@@ -1,29 +1,28 @@
 //! The road of a run: sandbox, catalog, publish, summary, publish, outcome. Each step that reaches outside is in
 //! the journal before its effect is used, so a run that is cut off anywhere goes on where it was.
 
-use std::borrow::Cow;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::claim::{Whose, claim, difference};
 use super::context::Reader;
 use super::event::{Event, Phase, Watch};
 use super::journal::{self, Journal, JournalError, persist};
-use super::record::{Beginning, Claim, Failure, Raised, Ran, Ready, Record};
-use super::script::{self, Fate};
+use super::record::{Beginning, Failure, Raised, Ran, Ready, Record};
 use super::state::State;
 use super::told::told;
 use super::workplace::{File, Ids, Workplace, call_id};
-use super::{Parts, Plan, RunError, publish, report};
+use super::{Kind, Parts, Plan, RunError, clean, publish, report, script};
+use crate::agent::budget::{Spent, UsedUp};
 use crate::agent::prompts::{Role, Value, Values};
-use crate::agent::{SYSTEM, Step, budget::Spent, tools};
+use crate::agent::{Defeat, SYSTEM, Step, tools};
 use crate::html;
 use crate::llm::prices::Cost;
-use crate::llm::{Arguments, Attempt, Class as ModelClass, ModelError, Progress, Request, Turn, Usage};
-use crate::redact::Redactor;
-use crate::sandbox::{Cell, Class as SandboxClass, State as VariablesState, Status, Variables};
-use crate::store::preflight;
-use crate::store::{Key, RunId};
+use crate::llm::{Attempt, Class as ModelClass, ModelError, Progress, Request, Usage, cut};
+use crate::sandbox::{Cell, Class as SandboxClass, SandboxError, State as VariablesState, Status, Variables};
+use crate::store::{Key, Layout, Prefix, RunId, preflight};
 
 /// How much of the output of a piece of code a model sees, in bytes.
 const OUTPUT: u32 = 16 * 1024;
@@ -31,8 +30,6 @@ const OUTPUT: u32 = 16 * 1024;
 const REPLACEMENTS: u32 = 3;
 /// How many names are tried for a run.
 const NAMES: u32 = 100;
-/// How many runs are looked through for one to go on with.
-const UNFINISHED: usize = 100;
 /// Opens the database as the model's code will, and leaves nothing behind.
 const CONNECT: &str = "connect_database().disconnect()";
 
@@ -57,22 +54,16 @@ pub struct Outcome {
 pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outcome, RunError> {
     check(plan, parts)?;
     watch(&Event::Phase(Phase::Preparing));
-    let proof = tokio::select! {
-        proof = preflight::prove(&*parts.store, &parts.layout) => proof?,
-        () = parts.cancel.cancelled() => return Err(RunError::Interrupted),
-    };
-    let mut warnings: Vec<String> = parts
-        .redactor
-        .weak()
-        .iter()
-        .map(|name| format!("{name} is too short or too common to be hidden everywhere: choose a better one"))
-        .collect();
-    if let Some(leftover) = proof.leftover {
-        warnings.push(format!(
-            "an object of the preflight stays, and old runs can't be removed: {leftover}"
-        ));
+    // To its end, also when nobody wants the run any more: it must remove what it writes.
+    let proof = preflight::prove(&*parts.store, &parts.layout).await?;
+    if parts.cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
     }
-    let mut from = RunId::at(SystemTime::now());
+    let leftover = proof.leftover.map(|leftover| {
+        format!("an object of the preflight stays, and old runs can't be removed: {leftover}")
+    });
+    let first = RunId::at(SystemTime::now());
+    let mut from = first;
     for _ in 0..NAMES {
         let run = persist(&parts.cancel, || parts.layout.next_free(&*parts.store, from)).await?;
         let mut journal = Journal::new(
@@ -89,7 +80,7 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
                     run,
                     folder: parts.store.uri(&parts.layout.run_folder(run)),
                 });
-                return Engine::new(plan, parts, watch, journal, state, warnings)
+                return Engine::new(plan, parts, watch, journal, state, leftover)
                     .drive()
                     .await;
             }
@@ -97,13 +88,16 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
             Err(error) => return Err(error.into()),
         }
     }
-    Err(RunError::NotResumable(format!(
-        "{NAMES} names from {from} on were taken by others: try again"
-    )))
+    Err(RunError::NoName { from: first })
 }
 
 /// Goes on with a run, to its end.
-pub async fn resume(plan: &Plan, parts: &Parts, run: RunId, watch: &Watch<'_>) -> Result<Outcome, RunError> {
+pub async fn resume(
+    plan: &Plan,
+    parts: &Parts,
+    (run, whose): (RunId, Whose),
+    watch: &Watch<'_>,
+) -> Result<Outcome, RunError> {
     check(plan, parts)?;
     let entries = journal::load(&*parts.store, &parts.layout, &parts.cancel, run).await?;
     let Ok(count) = u32::try_from(entries.len()) else {
@@ -117,7 +111,7 @@ pub async fn resume(plan: &Plan, parts: &Parts, run: RunId, watch: &Watch<'_>) -
     }
     let mut state = State::fold(entries).map_err(|problem| damaged(parts, run, problem))?;
     let wanted = claim(plan, parts, run);
-    if let Some(difference) = difference(&state.claim, &wanted) {
+    if let Some(difference) = difference(&state.claim, &wanted, whose) {
         return Err(RunError::NotResumable(format!(
             "run {run} was begun for something else ({difference}): ask for the same, or start another run"
         )));
@@ -140,31 +134,9 @@ pub async fn resume(plan: &Plan, parts: &Parts, run: RunId, watch: &Watch<'_>) -
             .apply(entry)
             .map_err(|problem| damaged(parts, run, problem))?;
     }
-    Engine::new(plan, parts, watch, journal, state, Vec::new())
+    Engine::new(plan, parts, watch, journal, state, None)
         .drive()
         .await
-}
-
-/// The newest run that was begun for the same, by the same, and has not come to its end.
-pub async fn unfinished(plan: &Plan, parts: &Parts) -> Result<Option<RunId>, RunError> {
-    let runs = persist(&parts.cancel, || parts.layout.journals(&*parts.store)).await?;
-    for run in runs.into_iter().rev().take(UNFINISHED) {
-        let first = journal::first(&*parts.store, &parts.layout, &parts.cancel, run).await;
-        // What can't be read is none of ours.
-        let Ok(Some(first)) = first else { continue };
-        let Record::Claimed(begun) = first.record else {
-            continue;
-        };
-        if difference(&begun, &claim(plan, parts, run)).is_some() {
-            continue;
-        }
-        // What has its report is finished.
-        let key = parts.layout.run(run);
-        if persist(&parts.cancel, || parts.store.head(&key)).await?.is_none() {
-            return Ok(Some(run));
-        }
-    }
-    Ok(None)
 }
 
 fn damaged(parts: &Parts, run: RunId, message: String) -> RunError {
@@ -191,40 +163,6 @@ fn check(plan: &Plan, parts: &Parts) -> Result<(), RunError> {
     Ok(())
 }
 
-fn claim(plan: &Plan, parts: &Parts, run: RunId) -> Claim {
-    let asked = plan.asked(parts);
-    Claim {
-        run,
-        cataloger: env!("CARGO_PKG_VERSION").to_owned(),
-        installation: plan.claimant.installation.clone(),
-        catalog: plan.claimant.catalog.clone(),
-        fingerprint: asked.fingerprint(),
-        asked,
-        limits: plan.limits,
-        manifest: plan.manifest.clone(),
-    }
-}
-
-/// In what a run that was begun differs from what is wanted.
-fn difference(begun: &Claim, wanted: &Claim) -> Option<String> {
-    let differs = [
-        ("the installation", begun.installation != wanted.installation),
-        ("the Catalog's UID", begun.catalog != wanted.catalog),
-        ("the database", begun.asked.database != wanted.asked.database),
-        ("the intent", begun.asked.intent != wanted.asked.intent),
-        (
-            "the model",
-            (&begun.asked.model, &begun.asked.fallbacks) != (&wanted.asked.model, &wanted.asked.fallbacks),
-        ),
-        ("the prompts", begun.asked.prompts != wanted.asked.prompts),
-        ("the tables", begun.fingerprint != wanted.fingerprint),
-    ];
-    differs
-        .into_iter()
-        .find(|(_, differs)| *differs)
-        .map(|(what, _)| format!("{what} of it is another"))
-}
-
 struct Engine<'a> {
     plan: &'a Plan,
     parts: &'a Parts,
@@ -235,6 +173,7 @@ struct Engine<'a> {
     began: Instant,
     replaced: u32,
     warnings: Vec<String>,
+    no_summary: Option<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -244,12 +183,9 @@ impl<'a> Engine<'a> {
         watch: &'a Watch<'a>,
         journal: Journal<'a>,
         state: State,
-        warnings: Vec<String>,
+        warning: Option<String>,
     ) -> Self {
-        for warning in &warnings {
-            watch(&Event::Warning(warning.clone()));
-        }
-        Self {
+        let mut engine = Self {
             plan,
             parts,
             watch,
@@ -258,14 +194,28 @@ impl<'a> Engine<'a> {
             state,
             began: Instant::now(),
             replaced: 0,
-            warnings,
+            warnings: Vec::new(),
+            no_summary: None,
+        };
+        if engine.state.finished.is_none() {
+            for name in parts.redactor.weak() {
+                engine.warn(&format!(
+                    "{name} is too short or too common to be hidden everywhere: choose a better one"
+                ));
+            }
         }
+        if let Some(warning) = warning {
+            engine.warn(&warning);
+        }
+        engine
     }
 
     async fn drive(mut self) -> Result<Outcome, RunError> {
         let driven = self.road().await;
-        // However it ended, nothing of it stays.
-        if let Err(error) = self.place.close().await {
+        // However it ended, nothing of it stays; but what somebody else goes on with is theirs.
+        if matches!(&driven, Err(error) if error.kind() == Kind::Overtaken) {
+            self.place.leave();
+        } else if let Err(error) = self.place.close().await {
             self.warn(&error.to_string());
         }
         driven?;
@@ -282,11 +232,11 @@ impl<'a> Engine<'a> {
         let Some(report) = report::report(&self.state) else {
             return Err(self.broken("the run is not finished"));
         };
-        let mut text =
-            serde_json::to_string_pretty(&report).map_err(|error| self.broken(&error.to_string()))?;
-        text.push('\n');
+        // Redacted as values: as a text it might be no JSON any more.
+        let mut report = serde_json::to_value(&report).map_err(|error| self.broken(&error.to_string()))?;
+        self.parts.redactor.redact_json(&mut report);
         let key = self.parts.layout.run(self.journal.run());
-        let published = self.write(&key, text).await?;
+        let published = self.write(&key, format!("{report:#}\n")).await?;
         self.published(&key, published.bytes);
         Ok(())
     }
@@ -298,13 +248,14 @@ impl<'a> Engine<'a> {
         let (script, catalog) = (layout.catalog_script(run), layout.catalog(run));
         // The page last: who sees it sees all that belongs to it.
         self.publish(&script, self.script(Role::Cataloging)).await?;
-        self.publish(&catalog, page).await
+        self.publish(&catalog, self.fit(Role::Cataloging, &page)?).await
     }
 
     /// A summary that fails leaves the catalog as it is.
     async fn summarize(&mut self) -> Result<(), RunError> {
         let role = Role::Summary;
-        match self.page(role, Phase::Summarizing).await {
+        let page = self.page(role, Phase::Summarizing).await;
+        match page.and_then(|page| self.fit(role, &page)) {
             Ok(page) => {
                 let run = self.journal.run();
                 let layout = &self.parts.layout;
@@ -319,9 +270,8 @@ impl<'a> Engine<'a> {
                     let failure = Some(Failure::Trouble(message.clone()));
                     self.note(Record::Ended { role, failure }).await?;
                 }
-                self.warn(&format!(
-                    "the catalog is published, but there is no summary: {message}"
-                ));
+                self.warn(&format!("there is no summary: {message}"));
+                self.no_summary = Some(message);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -334,7 +284,11 @@ impl<'a> Engine<'a> {
             match (work.page(), &work.ended) {
                 (Some(page), Some(_)) => return Ok(page.to_owned()),
                 (_, Some((_, Some(failure)))) => return Err(RunError::NoPage(failure.clone())),
-                _ => {}
+                // What needs no sandbox gets none.
+                _ => match work.agent.next(self.elapsed()) {
+                    Step::Done { .. } | Step::GiveUp(_) => return self.work(role).await,
+                    _ => {}
+                },
             }
         }
         if role == Role::Cataloging {
@@ -343,14 +297,17 @@ impl<'a> Engine<'a> {
         }
         if self.state.of(role).is_none() {
             let beginning = self.task(role).await?;
-            (self.watch)(&Event::Began {
-                role,
-                earlier: beginning.earlier.clone(),
-            });
+            let earlier = beginning.earlier.clone();
             self.note(Record::Began(beginning)).await?;
+            (self.watch)(&Event::Began { role, earlier });
         }
         self.make_ready(role).await?;
         (self.watch)(&Event::Phase(phase));
+        self.work(role).await
+    }
+
+    /// Does what the agent wants, until it is done or gives up.
+    async fn work(&mut self, role: Role) -> Result<String, RunError> {
         let failure = loop {
             if self.parts.cancel.is_cancelled() {
                 return Err(RunError::Interrupted);
@@ -367,10 +324,11 @@ impl<'a> Engine<'a> {
                 }
                 Step::Check { page, .. } => {
                     let problem = self.problem(role, page);
-                    (self.watch)(&Event::Checked {
+                    self.note(Record::Checked {
                         problem: problem.clone(),
-                    });
-                    self.note(Record::Checked { problem }).await?;
+                    })
+                    .await?;
+                    (self.watch)(&Event::Checked { problem });
                 }
                 Step::Done { page } => {
                     let page = page.to_owned();
@@ -416,6 +374,9 @@ impl<'a> Engine<'a> {
                 values.insert("comments", past.comments.into());
             }
             Role::Summary => {
+                let (summary, script) = reader.last_summary(&earlier).await?;
+                values.insert("previous_summary", summary.into());
+                values.insert("previous_script", script.into());
                 values.insert("current", file_name(run).into());
                 values.insert(
                     "earlier",
@@ -438,18 +399,29 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Sees to it that there is a sandbox with all that an agent has made in it.
+    /// Sees to it that there is a sandbox with all that an agent has made in it, within the time of the run.
     async fn make_ready(&mut self, role: Role) -> Result<(), RunError> {
         loop {
-            match self.prepare(role).await {
-                Err(RunError::Sandbox(error))
-                    if error.class() == SandboxClass::Rebuild && self.replaced < REPLACEMENTS =>
-                {
+            let limit = self.state.limits.time;
+            let left = limit.saturating_sub(self.elapsed());
+            match timeout(left, self.prepare(role)).await {
+                Ok(Err(RunError::Sandbox(error))) if self.is_replaceable(&error) => {
                     self.replace(&error.to_string()).await;
                 }
-                result => return result,
+                Ok(result) => return result,
+                Err(_) => {
+                    self.place.discard().await;
+                    let used_up = UsedUp::Time { limit };
+                    return Err(RunError::NoPage(Failure::Defeat(Defeat::UsedUp(used_up))));
+                }
             }
         }
+    }
+
+    /// Whether another sandbox may help. One that has run something else by an id of ours is none of ours.
+    fn is_replaceable(&self, error: &SandboxError) -> bool {
+        let lost = error.class() == SandboxClass::Rebuild || matches!(error, SandboxError::Conflict { .. });
+        lost && self.replaced < REPLACEMENTS
     }
 
     async fn prepare(&mut self, role: Role) -> Result<(), RunError> {
@@ -475,17 +447,40 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        let cells = self.state.of(role).map_or(&[][..], |work| work.living_cells());
-        let notice = if cells.is_empty() {
-            None
-        } else {
-            (self.watch)(&Event::Rebuilding { cells: cells.len() });
-            self.place
-                .rebuild(&mut ids, cells, &self.cell(role, String::new()))
-                .await?
-        };
-        let notice = notice.map(|notice| self.parts.redactor.redact(&notice).into_owned());
+        let notice = self.rebuild(role, &mut ids).await?;
         self.note(Record::Ready(Ready { role, boot, notice })).await
+    }
+
+    /// Makes the variables of an agent again; what it must know, if not all is as it was.
+    async fn rebuild(&self, role: Role, ids: &mut Ids) -> Result<Option<String>, RunError> {
+        let Some(work) = self.state.of(role).filter(|work| !work.cells.is_empty()) else {
+            return Ok(None);
+        };
+        let cells = work.living_cells();
+        (self.watch)(&Event::Rebuilding { cells: cells.len() });
+        let differ = self
+            .place
+            .rebuild(ids, cells, &self.cell(role, String::new()))
+            .await?;
+        let mut parts = Vec::new();
+        if cells.len() < work.cells.len() {
+            parts.push("Files that your earlier calls wrote are gone.".to_owned());
+        }
+        if !differ.is_empty() {
+            // Whole messages are redacted, and cut then: half a secret is none that is known.
+            let differ: Vec<String> = differ
+                .iter()
+                .map(|message| cut(&self.redact(message), 200))
+                .collect();
+            parts.push(format!(
+                "Your last {} calls were run again, but not all came out as before: {}. Look at a variable before you \
+                 rely on it.",
+                cells.len(),
+                differ.join("; ")
+            ));
+        }
+        Ok((!parts.is_empty())
+            .then(|| format!("[The Python session had to be made anew. {}]", parts.join(" "))))
     }
 
     async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
@@ -493,23 +488,19 @@ impl<'a> Engine<'a> {
         if executed.ok {
             return Ok(());
         }
-        let message = executed.error.map_or_else(
-            || {
-                executed
-                    .detail
-                    .unwrap_or_else(|| executed.status.as_str().to_owned())
-            },
-            |raised| {
-                let first = raised
-                    .message
-                    .trim()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                format!("{}: {first}", raised.name)
-            },
-        );
+        let Some(raised) = executed.error else {
+            // The code is ours: what ended it is the sandbox's trouble, or it waited too long.
+            let message = executed
+                .detail
+                .unwrap_or_else(|| executed.status.as_str().to_owned());
+            return Err(if executed.status == Status::Timeout {
+                RunError::Database { message }
+            } else {
+                RunError::Sandbox(SandboxError::Setup { message })
+            });
+        };
+        let first = raised.message.trim().lines().next().unwrap_or_default();
+        let message = format!("{}: {first}", raised.name);
         Err(RunError::Database {
             message: self.parts.redactor.redact(&message).into_owned(),
         })
@@ -562,7 +553,11 @@ impl<'a> Engine<'a> {
             of: limits.turns,
         });
         let prices = &self.parts.prices;
+        let failed = Mutex::new(Vec::new());
         let again = |attempts: &[Attempt]| {
+            if let Ok(mut failed) = failed.lock() {
+                attempts.clone_into(&mut failed);
+            }
             let mut with = spent;
             for attempt in attempts {
                 let price = prices.get(&attempt.asked);
@@ -584,17 +579,26 @@ impl<'a> Engine<'a> {
         let (watch, redactor) = (self.watch, &self.parts.redactor);
         let mut text = redactor.stream();
         let mut progress = |progress: Progress| {
-            if let Some(event) = clean_progress(progress, redactor, &mut text) {
+            if let Some(event) = clean::progress(progress, redactor, &mut text) {
                 watch(&Event::Model(event));
             }
         };
         let answer = tokio::select! {
-            answer = self.parts.model.complete(&request, &mut progress) => answer,
-            () = self.parts.cancel.cancelled() => return Err(RunError::Interrupted),
+            // What has come was paid for.
+            biased;
+            answer = self.parts.model.complete(&request, &mut progress) => Some(answer),
+            () = self.parts.cancel.cancelled() => None,
         };
         match answer {
-            Ok(mut turn) => {
-                clean_turn(&mut turn, redactor);
+            None => {
+                let failed = failed.into_inner().unwrap_or_default();
+                if !failed.is_empty() {
+                    self.note_unanswered("interrupted", failed).await?;
+                }
+                Err(RunError::Interrupted)
+            }
+            Some(Ok(mut turn)) => {
+                clean::turn(&mut turn, redactor);
                 let cost = prices.cost_of(&turn);
                 let text = turn.text.clone();
                 self.note(Record::Answered { turn, cost }).await?;
@@ -605,35 +609,21 @@ impl<'a> Engine<'a> {
                 });
                 Ok(())
             }
-            Err(error) => self.unanswered(role, error).await,
+            Some(Err(error)) => self.unanswered(role, error).await,
         }
     }
 
     async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
-        let mut attempts = match &error {
+        let attempts = match &error {
             ModelError::Exhausted { attempts, .. } => attempts.clone(),
             error => vec![Attempt {
-                asked: self.parts.model.spec().clone(),
+                asked: error.model().unwrap_or_else(|| self.parts.model.spec()).clone(),
                 problem: error.to_string(),
                 spent: error.spent(),
                 waited: Duration::ZERO,
             }],
         };
-        for attempt in &mut attempts {
-            attempt.problem = self.redact(&attempt.problem);
-        }
-        let cost = attempts
-            .iter()
-            .filter(|attempt| attempt.spent != Usage::default())
-            .map(|attempt| Some(self.parts.prices.get(&attempt.asked)?.cost(attempt.spent)))
-            .sum::<Option<Cost>>();
-        let problem = self.redact(&error.to_string());
-        self.note(Record::Unanswered {
-            problem,
-            attempts,
-            cost,
-        })
-        .await?;
+        self.note_unanswered(&error.to_string(), attempts).await?;
         if error.class() == ModelClass::Shorten {
             // If nothing can be left out any more, the agent gives up.
             return self.note(Record::Shortened).await;
@@ -644,6 +634,24 @@ impl<'a> Engine<'a> {
             .is_some_and(|work| matches!(work.agent.next(self.elapsed()), Step::GiveUp(_)));
         // That is why it was not asked again.
         if over { Ok(()) } else { Err(error.into()) }
+    }
+
+    async fn note_unanswered(&mut self, problem: &str, mut attempts: Vec<Attempt>) -> Result<(), RunError> {
+        for attempt in &mut attempts {
+            attempt.problem = self.redact(&attempt.problem);
+        }
+        let cost = attempts
+            .iter()
+            .filter(|attempt| attempt.spent != Usage::default())
+            .map(|attempt| Some(self.parts.prices.get(&attempt.asked)?.cost(attempt.spent)))
+            .sum::<Option<Cost>>();
+        let problem = self.redact(problem);
+        self.note(Record::Unanswered {
+            problem,
+            attempts,
+            cost,
+        })
+        .await
     }
 
     async fn execute(&mut self, role: Role, index: usize, code: String) -> Result<(), RunError> {
@@ -667,13 +675,11 @@ impl<'a> Engine<'a> {
                 state: executed.state,
                 raised: executed.error.map(|raised| Raised {
                     name: self.redact(&raised.name),
-                    message: self.redact(crate::llm::cut(&raised.message, 500).as_str()),
+                    message: cut(&self.redact(&raised.message), 500),
                 }),
                 milliseconds: executed.duration_ms,
             },
-            Err(RunError::Sandbox(error))
-                if error.class() == SandboxClass::Rebuild && self.replaced < REPLACEMENTS =>
-            {
+            Err(RunError::Sandbox(error)) if self.is_replaceable(&error) => {
                 self.replace(&error.to_string()).await;
                 // It may be what broke the sandbox: it is not run again.
                 Ran {
@@ -690,13 +696,14 @@ impl<'a> Engine<'a> {
             }
             Err(error) => return Err(error),
         };
-        (self.watch)(&Event::Ran {
+        let event = Event::Ran {
             ok: ran.ok(),
             told: ran.told.clone(),
             took: Duration::from_millis(ran.milliseconds),
-        });
+        };
         let lost = ran.status.is_none();
         self.note(Record::Ran(ran)).await?;
+        (self.watch)(&event);
         if lost {
             return self.make_ready(role).await;
         }
@@ -729,6 +736,15 @@ impl<'a> Engine<'a> {
         Some(self.redact(&refusal.to_string()))
     }
 
+    /// A page as it may be published. It was checked when it was handed in, perhaps by another release.
+    fn fit(&self, role: Role, page: &str) -> Result<String, RunError> {
+        let page = self.redact(page);
+        match self.problem(role, &page) {
+            None => Ok(page),
+            Some(problem) => Err(RunError::NoPage(Failure::Trouble(problem))),
+        }
+    }
+
     fn script(&self, role: Role) -> String {
         let cells: Vec<script::Ran<'_>> = self
             .state
@@ -739,7 +755,7 @@ impl<'a> Engine<'a> {
             .map(|(ran, number)| script::Ran {
                 number,
                 code: &ran.code,
-                fate: fate(ran),
+                fate: ran.into(),
             })
             .collect();
         let kind = match role {
@@ -760,7 +776,8 @@ impl<'a> Engine<'a> {
         if self.state.is_published(key.name()) {
             return Ok(());
         }
-        let published = self.write(key, content).await?;
+        // It was redacted where it came from; nothing leaves that was not looked at once more.
+        let published = self.write(key, self.redact(&content)).await?;
         let bytes = published.bytes;
         self.note(Record::Published(published)).await?;
         self.published(key, bytes);
@@ -768,8 +785,6 @@ impl<'a> Engine<'a> {
     }
 
     async fn write(&self, key: &Key, content: String) -> Result<super::record::Published, RunError> {
-        // It was redacted where it came from; nothing leaves that was not looked at once more.
-        let content = self.redact(&content);
         publish::publish(
             &*self.parts.store,
             &self.parts.cancel,
@@ -806,7 +821,7 @@ impl<'a> Engine<'a> {
 
     fn warn(&mut self, message: &str) {
         let message = self.redact(message);
-        tracing::warn!(message);
+        tracing::debug!(message);
         (self.watch)(&Event::Warning(message.clone()));
         self.warnings.push(message);
     }
@@ -817,26 +832,25 @@ impl<'a> Engine<'a> {
 
     fn outcome(&self) -> Outcome {
         let run = self.journal.run();
-        let folder = self.parts.layout.run_folder(run);
-        let mut names: Vec<String> = self.state.published.iter().map(|it| it.name.clone()).collect();
-        names.push(self.parts.layout.run(run).name().to_owned());
+        let layout = &self.parts.layout;
+        let published = self.state.published.iter();
+        let keys = published
+            .filter_map(|it| layout.object(run, &it.name))
+            .chain([layout.run(run)]);
         let failure = self
             .state
             .of(Role::Summary)
             .and_then(|work| work.ended.clone()?.1);
+        let reason = failure
+            .map(|failure| failure.to_string())
+            .or_else(|| self.no_summary.clone());
+        let is_there = self.state.is_published(layout.summary(run).name());
         Outcome {
             run,
-            objects: names
-                .into_iter()
-                .map(|name| {
-                    let uri = self.parts.store.uri(&folder);
-                    let uri = format!("{uri}/{name}");
-                    (name, uri)
-                })
+            objects: keys
+                .map(|key| (key.name().to_owned(), self.parts.store.uri(&key)))
                 .collect(),
-            summary_failure: failure.map(|failure| failure.to_string()).or_else(|| {
-                (!self.state.is_published("recent_summary.html")).then(|| "it was not begun".to_owned())
-            }),
+            summary_failure: (!is_there).then(|| reason.unwrap_or_else(|| "run.json says why".to_owned())),
             spent: self.state.spent(),
             driven: self.state.driven(),
             warnings: self
@@ -850,97 +864,5 @@ impl<'a> Engine<'a> {
 
 /// As the files lie in a directory of earlier catalogs.
 fn file_name(run: RunId) -> String {
-    format!("{run}/catalog.html")
-}
-
-fn fate(ran: &Ran) -> Fate<'_> {
-    match (ran.status, &ran.raised) {
-        (Some(Status::Ok), _) => Fate::Ok,
-        (Some(Status::Error), Some(raised)) => Fate::Raised {
-            name: &raised.name,
-            message: &raised.message,
-        },
-        (Some(Status::Timeout), _) => Fate::NotFinished("took too long and was interrupted; not run again"),
-        (Some(Status::Interrupted), _) => Fate::NotFinished("was interrupted; not run again"),
-        (Some(Status::OutOfMemory), _) => Fate::NotFinished("used too much memory; not run again"),
-        (Some(Status::TooManyProcesses), _) => Fate::NotFinished("started too many processes; not run again"),
-        (Some(Status::Unavailable), _) => Fate::NotFinished("was not run, since there was no session"),
-        (Some(_), _) => Fate::NotFinished("ended its session; not run again"),
-        (None, _) => Fate::NotFinished("was lost with its sandbox; not run again"),
-    }
-}
-
-/// Without secrets. If there was one, what is signed or can't be looked into goes, too.
-fn clean_turn(turn: &mut Turn, redactor: &Redactor) {
-    let mut changed = turn
-        .raw
-        .as_ref()
-        .is_some_and(|raw| !redactor.is_clean(raw.as_str()));
-    let mut clean = |text: &mut String| {
-        if let Cow::Owned(cleaned) = redactor.redact(text) {
-            *text = cleaned;
-            changed = true;
-        }
-    };
-    clean(&mut turn.text);
-    clean(&mut turn.model);
-    turn.stop_detail.iter_mut().for_each(&mut clean);
-    turn.request_id.iter_mut().for_each(&mut clean);
-    for attempt in &mut turn.attempts {
-        clean(&mut attempt.problem);
-    }
-    for call in &mut turn.tool_calls {
-        clean(&mut call.id);
-        clean(&mut call.name);
-        match &mut call.arguments {
-            Arguments::Given(given) => {
-                let mut value = serde_json::Value::Object(std::mem::take(given));
-                redactor.redact_json(&mut value);
-                if let serde_json::Value::Object(cleaned) = value {
-                    *given = cleaned;
-                }
-            }
-            Arguments::Malformed { problem, text } => {
-                clean(problem);
-                clean(text);
-            }
-        }
-    }
-    // What is in the arguments is in the raw form as well.
-    if changed {
-        turn.forget_raw();
-    }
-}
-
-fn clean_progress(
-    progress: Progress,
-    redactor: &Redactor,
-    text: &mut crate::redact::RedactedStream,
-) -> Option<Progress> {
-    let clean = |problem: String| redactor.redact(&problem).into_owned();
-    Some(match progress {
-        Progress::Text(piece) => {
-            let piece = text.push(&piece);
-            if piece.is_empty() {
-                return None;
-            }
-            Progress::Text(piece)
-        }
-        Progress::Call { name } => Progress::Call { name: clean(name) },
-        Progress::Retrying {
-            model,
-            problem,
-            after,
-        } => Progress::Retrying {
-            model,
-            problem: clean(problem),
-            after,
-        },
-        Progress::FellBack { from, to, problem } => Progress::FellBack {
-            from,
-            to,
-            problem: clean(problem),
-        },
-        other => other,
-    })
+    Layout::new(Prefix::root()).catalog(run).to_string()
 }

@@ -65,7 +65,7 @@ pub enum RunError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// There is no page.
-    #[error("no catalog was written: {0}")]
+    #[error("no page was handed in: {0}")]
     NoPage(Failure),
     /// Something of another run is in the place.
     #[error(
@@ -80,6 +80,12 @@ pub enum RunError {
     /// There is no such run to go on with.
     #[error("{0}")]
     NotResumable(String),
+    /// All names that a run could have are taken.
+    #[error("all names of runs from {from} on are taken by others: try again")]
+    NoName {
+        /// The first that was tried.
+        from: RunId,
+    },
     /// Somebody wants no more.
     #[error("interrupted")]
     Interrupted,
@@ -93,8 +99,13 @@ impl RunError {
             | Self::Prompt(_)
             | Self::NotResumable(_)
             | Self::Model(ModelError::Setup { .. }) => Kind::Input,
-            Self::Journal(JournalError::Overtaken { .. }) => Kind::Overtaken,
-            Self::Preflight(_) | Self::Store(_) | Self::Occupied { .. } | Self::Journal(_) => Kind::Store,
+            Self::Journal(JournalError::Overtaken { .. })
+            | Self::Sandbox(SandboxError::Superseded { .. }) => Kind::Overtaken,
+            Self::Preflight(_)
+            | Self::Store(_)
+            | Self::Occupied { .. }
+            | Self::NoName { .. }
+            | Self::Journal(_) => Kind::Store,
             Self::Sandbox(_) => Kind::Sandbox,
             Self::Database { .. } => Kind::Database,
             Self::Model(_) => Kind::Model,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::{Entry, Moment, Record, VERSION};
 use crate::redact::Redactor;
 use crate::store::layout::MAX_ENTRY;
-use crate::store::{Class, ContentType, Creation, Key, Layout, RunId, Store, StoreError};
+use crate::store::{Class, ContentType, Creation, Key, Layout, Problem, RunId, Store, StoreError};
 
 /// So many entries are read at once.
 const READERS: usize = 16;
@@ -78,9 +78,20 @@ pub(super) async fn persist<T, F>(cancel: &CancellationToken, what: impl Fn() ->
 where
     F: Future<Output = Result<T, StoreError>>,
 {
+    patiently(cancel, what, |error| error.class() != Class::Stop).await
+}
+
+async fn patiently<T, F>(
+    cancel: &CancellationToken,
+    what: impl Fn() -> F,
+    passes: impl Fn(&StoreError) -> bool,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     for wait in WAITS {
         match what().await {
-            Err(error) if error.class() != Class::Stop => {
+            Err(error) if passes(&error) => {
                 tracing::warn!(%error, wait_ms = wait.as_millis(), "asking the store again");
                 tokio::select! {
                     () = sleep(wait) => {}
@@ -153,10 +164,12 @@ impl<'a> Journal<'a> {
         };
         let (entry, text) = self.clean(&key, entry)?;
         let content = Bytes::from(text);
-        let created = persist(self.cancel, || {
-            self.store.create(&key, content.clone(), ContentType::Json)
-        })
-        .await?;
+        // What an entry holds may have been paid for: somebody may make room for it.
+        let passes = |error: &StoreError| {
+            error.class() != Class::Stop || matches!(error.problem, Problem::Full { .. })
+        };
+        let create = || self.store.create(&key, content.clone(), ContentType::Json);
+        let created = patiently(self.cancel, create, passes).await?;
         if created == Creation::Exists {
             // It may be one's own: the answer to the first try may have been lost.
             let there = persist(self.cancel, || self.store.get(&key)).await?;

@@ -3,6 +3,8 @@
 //! Over the traits [`Sandbox`](crate::sandbox::Sandbox), [`Model`] and [`Store`]. It must not know Kubernetes,
 //! HTTP, or who watches.
 
+mod claim;
+mod clean;
 mod context;
 mod database;
 mod engine;
@@ -24,14 +26,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
+pub use self::claim::{Whose, unfinished};
 pub use self::database::{Database, InvalidDatabase};
-pub use self::engine::{Outcome, resume, start, unfinished};
+pub use self::engine::{Outcome, resume, start};
 pub use self::error::{Kind, RunError};
 pub use self::event::{Event, Phase, Watch};
 pub use self::journal::JournalError;
-use self::record::{Asked, PromptUsed};
 use crate::agent::budget::Limits;
-use crate::agent::prompts::{Prompts, Role};
+use crate::agent::prompts::Prompts;
 use crate::llm::prices::Prices;
 use crate::llm::{Model, ModelSpec};
 use crate::redact::Redactor;
@@ -109,39 +111,6 @@ pub trait Sandboxes: Send + Sync {
         known: Option<&BootId>,
         env: &Variables,
     ) -> Result<Box<dyn Sandbox>, SandboxError>;
-}
-
-impl Plan {
-    /// What can change the result.
-    pub(crate) fn asked(&self, parts: &Parts) -> Asked {
-        let prompts = Role::ALL.map(|role| PromptUsed::from(parts.prompts.get(role)));
-        Asked {
-            database: self.database.shown().to_owned(),
-            tables: self.tables.clone(),
-            intent: self.intent.clone(),
-            storage: place(parts),
-            model: self.model.clone(),
-            fallbacks: self.fallbacks.clone(),
-            prompts: prompts.to_vec(),
-        }
-    }
-}
-
-/// Where the folders of runs are.
-fn place(parts: &Parts) -> String {
-    let run = RunId::at(std::time::UNIX_EPOCH);
-    let folder = parts.store.uri(&parts.layout.run_folder(run));
-    let place = folder.strip_suffix(&run.to_string()).unwrap_or(&folder);
-    place.trim_end_matches('/').to_owned()
-}
-
-impl Asked {
-    /// A hash of it. The order of the tables does not matter.
-    pub fn fingerprint(&self) -> String {
-        let mut same = self.clone();
-        same.tables.sort();
-        sha256(serde_json::to_string(&same).unwrap_or_default().as_bytes())
-    }
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -10,6 +10,8 @@ mod python;
 mod text;
 
 use self::cells::Form;
+use super::record::Ran as Record;
+use crate::sandbox::Status;
 use crate::store::RunId;
 
 /// The helper that opens the database: the sandbox's own.
@@ -61,6 +63,29 @@ pub enum Fate<'a> {
     },
     /// It did not end by itself, for this reason: `was interrupted after 60 s; not run again`.
     NotFinished(&'a str),
+}
+
+impl<'a> From<&'a Record> for Fate<'a> {
+    fn from(ran: &'a Record) -> Self {
+        match (ran.status, &ran.raised) {
+            (Some(Status::Ok), _) => Self::Ok,
+            (Some(Status::Error), Some(raised)) => Self::Raised {
+                name: &raised.name,
+                message: &raised.message,
+            },
+            (Some(Status::Timeout), _) => {
+                Self::NotFinished("took too long and was interrupted; not run again")
+            }
+            (Some(Status::Interrupted), _) => Self::NotFinished("was interrupted; not run again"),
+            (Some(Status::OutOfMemory), _) => Self::NotFinished("used too much memory; not run again"),
+            (Some(Status::TooManyProcesses), _) => {
+                Self::NotFinished("started too many processes; not run again")
+            }
+            (Some(Status::Unavailable), _) => Self::NotFinished("was not run, since there was no session"),
+            (Some(_), _) => Self::NotFinished("ended its session; not run again"),
+            (None, _) => Self::NotFinished("was lost with its sandbox; not run again"),
+        }
+    }
 }
 
 /// Makes the script of a run. `facts` are what a reader should know of it, such as the model, by their names.

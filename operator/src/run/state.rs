@@ -119,9 +119,10 @@ impl State {
                 self.attempts += 1;
                 self.limits = limits;
                 self.share();
-                // With other limits, or another try at what failed, a catalog may still come of it.
+                // With other limits, or in another try, a catalog may still come of it.
                 if let Some(work) = self.works.get_mut(&Role::Cataloging)
                     && matches!(work.ended, Some((_, Some(_))))
+                    && work.agent.try_again()
                 {
                     work.ended = None;
                 }
@@ -244,8 +245,8 @@ impl Work {
         self.agent.answered(turn, cost);
     }
 
-    /// The code that made the variables which are there now: what ran before the session was last lost has
-    /// left nothing.
+    /// The code that made the variables which are there now: of what ran before the session was last lost only
+    /// files are left.
     pub(super) fn living_cells(&self) -> &[Ran] {
         let lost = self.cells.iter().rposition(|ran| ran.state == Variables::Lost);
         &self.cells[lost.map_or(0, |at| at + 1)..]

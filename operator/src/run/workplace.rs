@@ -94,6 +94,11 @@ impl<'a> Workplace<'a> {
         }
     }
 
+    /// Lets go of a sandbox that is somebody else's now.
+    pub(super) fn leave(&mut self) {
+        self.sandbox = None;
+    }
+
     /// Ends the sandbox.
     pub(super) async fn close(&mut self) -> Result<(), SandboxError> {
         match self.sandbox.take() {
@@ -207,13 +212,13 @@ impl<'a> Workplace<'a> {
         }
     }
 
-    /// Runs code again that made the variables of an agent; what the agent must know, if they may differ.
+    /// Runs code again that made the variables of an agent; what came out differently, to be redacted.
     pub(super) async fn rebuild(
         &self,
         ids: &mut Ids,
         cells: &[Ran],
         cell: &Cell,
-    ) -> Result<Option<String>, RunError> {
+    ) -> Result<Vec<String>, RunError> {
         let mut differ = Vec::new();
         for (index, ran) in cells.iter().enumerate() {
             if !matches!(ran.status, Some(Status::Ok | Status::Error)) {
@@ -233,37 +238,19 @@ impl<'a> Workplace<'a> {
             if again.ok != ran.ok() || again.state == State::Lost {
                 let how = again.error.map_or_else(
                     || format!("ended as {}", again.status.as_str()),
-                    |raised| {
-                        format!(
-                            "raised {}: {}",
-                            raised.name,
-                            crate::llm::cut(&raised.message, 200)
-                        )
-                    },
+                    |raised| format!("raised {}: {}", raised.name, raised.message),
                 );
                 differ.push(format!("call {} {how}", index + 1));
             }
         }
-        if differ.is_empty() {
-            return Ok(None);
-        }
-        let first = if cells.len() == 1 {
-            "call was"
-        } else {
-            "calls were"
-        };
-        Ok(Some(format!(
-            "[The Python session had to be made anew. Your {} last {first} run again to rebuild its variables, but not \
-             all came out as before: {}. Look at a variable before you rely on it.]",
-            cells.len(),
-            differ.join("; ")
-        )))
+        Ok(differ)
     }
 
     async fn call<T, F>(&self, what: impl Fn() -> F) -> Result<T, RunError>
     where
         F: Future<Output = Result<T, SandboxError>>,
     {
+        let mut timeouts = 0;
         for _ in 0..PATIENCE {
             let result = tokio::select! {
                 result = what() => result,
@@ -276,10 +263,14 @@ impl<'a> Workplace<'a> {
                     self.sandbox()?.interrupt(other).await?;
                     sleep(PAUSE).await;
                 }
-                Err(error) if matches!(error.class(), Class::Retry | Class::Wait) => sleep(PAUSE).await,
+                Err(error) if error.class() == Class::Retry && timeouts < TIMEOUTS => timeouts += 1,
+                Err(error) if error.class() == Class::Wait => sleep(PAUSE).await,
                 result => return Ok(result?),
             }
         }
-        Ok(what().await?)
+        Err(RunError::Sandbox(SandboxError::Timeout {
+            what: "a sandbox that is busy".to_owned(),
+            after: PAUSE * PATIENCE,
+        }))
     }
 }

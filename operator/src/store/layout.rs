@@ -333,6 +333,20 @@ impl Layout {
         (!self.prefix.is_root()).then(|| Key::built(self.prefix.0.clone()))
     }
 
+    /// Where the folders of runs are, for people.
+    pub fn place(&self, store: &dyn Store) -> String {
+        let run = RunId(0);
+        let folder = store.uri(&self.run_folder(run));
+        let place = folder.strip_suffix(&run.to_string()).unwrap_or(&folder);
+        place.trim_end_matches('/').to_owned()
+    }
+
+    /// An object of a run by its name; none if no object is called so.
+    pub fn object(&self, run: RunId, name: &str) -> Option<Key> {
+        let (_, part) = PAGES.iter().find(|(known, _)| *known == name)?;
+        self.key(run, part)
+    }
+
     /// The folder of a run's pages.
     pub fn run_folder(&self, run: RunId) -> Key {
         self.prefix.join(format_args!("{run}"))

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cataloger::store::{Depth, Store as _, list_all};
-use cataloger_tests::author::{Author, place};
+use cataloger_tests::author::{Author, Move, page, place};
 use cataloger_tests::proxy::{Answer, Proxy};
 use cataloger_tests::s3;
 use rustix::process::Signal;
 
 use crate::scene::{self, Scene};
+
+/// The entries of the run that is killed.
+const ENTRIES: u32 = 29;
 
 /// Ends a process as soon as an entry of its journal is in the bucket.
 #[derive(Default)]
@@ -39,6 +42,20 @@ impl Killer {
     }
 }
 
+/// With all that makes entries of their own: calls side by side, one that fails, a session that is lost, a page that
+/// is refused.
+fn author() -> Author {
+    let mut author = Author::default();
+    author
+        .catalog
+        .insert(0, Move::Execute("import os\nos._exit(7)".into()));
+    let last = author.catalog.len() - 1;
+    author
+        .catalog
+        .insert(last, Move::Submit(page("<script>1</script>")));
+    author
+}
+
 /// Killed after each entry of its journal, in its own process each time; then gone on with.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
@@ -48,7 +65,7 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
     let proxy = Proxy::start(bucket.endpoint(), move |answer| seen.lock().unwrap().see(answer)).await;
     let mut after = 1;
     loop {
-        let scene = Scene::new().await;
+        let scene = Scene::with(author()).await;
         let place_of_pages = format!("s3://pages/killed-after-{after}");
         let arguments = ["--output", place_of_pages.as_str()];
         *killer.lock().unwrap() = Killer {
@@ -95,7 +112,7 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
             counted.values().all(|times| *times == 1),
             "after entry {after}: {counted:?}"
         );
-        assert_eq!(counted.len(), 6, "after entry {after}: {counted:?}");
+        assert_eq!(counted.len(), 8, "after entry {after}: {counted:?}");
         assert_eq!(
             scene.server.problems(),
             Vec::<String>::new(),
@@ -109,9 +126,9 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
         is_whole(&bucket, after).await;
         after += 1;
     }
-    // Claimed, ready, began, four turns with four calls and a check, ended, two objects; the same with a shorter
-    // summary; finished.
-    assert_eq!(after, 26);
+    // Claimed, ready, began, six turns with five calls and two checks, ended, two objects; ready, began, two turns with
+    // a call and a check, ended, two objects; finished.
+    assert_eq!(after, ENTRIES + 1);
 }
 
 /// One run, with all its pages, its variables as they were.
@@ -148,7 +165,7 @@ async fn is_whole(bucket: &s3::Server, after: u32) {
     let report: serde_json::Value = serde_json::from_str(&pages[3].1).unwrap();
     assert_eq!(
         report["attempts"],
-        if after == 25 { 1 } else { 2 },
+        if after == ENTRIES { 1 } else { 2 },
         "after entry {after}"
     );
     for (name, text) in pages.iter().filter(|(name, _)| name != "run.json") {

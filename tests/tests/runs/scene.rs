@@ -53,7 +53,10 @@ impl Scene {
     /// A run over the database file into the directory, with more arguments.
     pub(crate) async fn command(&self, more: &[&str]) -> Cataloger {
         let (database, pages) = (self.database(), self.pages());
-        let mut arguments = vec!["run", "--table", "orders", "--model", MODEL];
+        let mut arguments = vec!["run", "--table", "orders"];
+        if !more.contains(&"--model") {
+            arguments.extend(["--model", MODEL]);
+        }
         let pages = pages.to_str().unwrap();
         if !more.contains(&"--output") {
             arguments.extend(["--output", pages]);

@@ -272,6 +272,6 @@ pub(crate) async fn start(plan: &Plan, parts: &Parts) -> Told {
 pub(crate) async fn resume(plan: &Plan, parts: &Parts, run: RunId) -> Told {
     let events = Mutex::new(Vec::new());
     let watch = |event: &Event| events.lock().unwrap().push(event.clone());
-    let result = run::resume(plan, parts, run, &watch).await;
+    let result = run::resume(plan, parts, (run, run::Whose::Mine), &watch).await;
     (result, events.into_inner().unwrap())
 }

@@ -83,7 +83,7 @@ async fn ask(
         if let Some(attempt) = attempts.last_mut() {
             attempt.waited = wait;
         }
-        tracing::warn!(model = %asked, problem = %error, wait_ms = wait.as_millis(), "asking a model again");
+        tracing::debug!(model = %asked, problem = %error, wait_ms = wait.as_millis(), "asking a model again");
         progress(Progress::Retrying {
             model: asked.clone(),
             problem: error.to_string(),
@@ -112,7 +112,7 @@ impl Model for Chain {
             }
             let asked = link.model.spec().clone();
             if let Some((from, problem)) = from.take() {
-                tracing::warn!(%from, to = %asked, problem, "falling back to another model");
+                tracing::debug!(%from, to = %asked, problem, "falling back to another model");
                 progress(Progress::FellBack {
                     from,
                     to: asked.clone(),
