@@ -6,4 +6,5 @@ mod scene;
 mod secrets;
 mod stage;
 mod stops;
+mod weather;
 mod whole;
