@@ -336,10 +336,14 @@ impl<'a> Engine<'a> {
     /// Lets an agent work until it has handed in its page, or has now.
     async fn page(&mut self, role: Role, phase: Phase) -> Result<String, RunError> {
         if let Some(work) = self.state.of(role) {
-            match (work.page(), &work.ended) {
-                (Some(page), Some(_)) => return Ok(page.to_owned()),
-                (_, Some((_, Some(failure)))) => return Err(RunError::NoPage(failure.clone())),
-                _ => {}
+            match (work.page().map(str::to_owned), &work.ended) {
+                (Some(page), Some(_)) => return Ok(page),
+                (Some(page), None) => {
+                    self.note(Record::Ended { role, failure: None }).await?;
+                    return Ok(page);
+                }
+                (None, Some((_, Some(failure)))) => return Err(RunError::NoPage(failure.clone())),
+                (None, _) => {}
             }
         }
         if role == Role::Cataloging {
