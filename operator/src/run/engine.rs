@@ -33,6 +33,8 @@ const REPLACEMENTS: u32 = 3;
 const NAMES: u32 = 100;
 /// How many runs are looked through for one to go on with.
 const UNFINISHED: usize = 100;
+/// What stands at the end of a text of which only the begin was kept.
+const CUT: &str = "…";
 /// Opens the database as the model's code will, and leaves nothing behind.
 const CONNECT: &str = "connect_database().disconnect()";
 
@@ -490,10 +492,14 @@ impl<'a> Engine<'a> {
         } else {
             (self.watch)(&Event::Rebuilding { cells: cells.len() });
             self.place
-                .rebuild(&mut ids, cells, &self.cell(role, String::new()))
+                .rebuild(
+                    &mut ids,
+                    cells,
+                    &self.cell(role, String::new()),
+                    &self.parts.redactor,
+                )
                 .await?
         };
-        let notice = notice.map(|notice| self.parts.redactor.redact(&notice).into_owned());
         self.note(Record::Ready(Ready { role, boot, notice })).await
     }
 
@@ -670,13 +676,14 @@ impl<'a> Engine<'a> {
         let began = Instant::now();
         let ran = match self.place.execute(id, &cell, &mut output).await {
             Ok(executed) => Ran {
-                told: self.redact(&told(&executed)),
+                told: told(&executed, &self.parts.redactor),
                 code,
                 status: Some(executed.status),
                 state: executed.state,
                 raised: executed.error.map(|raised| Raised {
                     name: self.redact(&raised.name),
-                    message: self.redact(crate::llm::cut(&raised.message, 500).as_str()),
+                    // Cut only then: half a secret is not found any more.
+                    message: crate::llm::cut(&self.redact(&raised.message), 500),
                 }),
                 milliseconds: executed.duration_ms,
             },
@@ -896,6 +903,8 @@ fn clean_turn(turn: &mut Turn, redactor: &Redactor) {
             Arguments::Malformed { problem, text } => {
                 clean(problem);
                 clean(text);
+                // Only its begin was kept, which may end within a secret.
+                *text = redactor.redact_with_gaps(text, CUT);
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::Ran;
 use super::{RunError, Sandboxes};
+use crate::redact::Redactor;
 use crate::sandbox::{
     BootId, CallId, Cell, Chunk, Class, Executed, MAX_FILE_PART, Sandbox, SandboxError, State, Status,
     Variables,
@@ -207,12 +208,14 @@ impl<'a> Workplace<'a> {
         }
     }
 
-    /// Runs code again that made the variables of an agent; what the agent must know, if they may differ.
+    /// Runs code again that made the variables of an agent; what the agent must know, if they may differ, without
+    /// secrets.
     pub(super) async fn rebuild(
         &self,
         ids: &mut Ids,
         cells: &[Ran],
         cell: &Cell,
+        redactor: &Redactor,
     ) -> Result<Option<String>, RunError> {
         let mut differ = Vec::new();
         for (index, ran) in cells.iter().enumerate() {
@@ -234,11 +237,10 @@ impl<'a> Workplace<'a> {
                 let how = again.error.map_or_else(
                     || format!("ended as {}", again.status.as_str()),
                     |raised| {
-                        format!(
-                            "raised {}: {}",
-                            raised.name,
-                            crate::llm::cut(&raised.message, 200)
-                        )
+                        let raised = redactor
+                            .redact(&format!("raised {}: {}", raised.name, raised.message))
+                            .into_owned();
+                        crate::llm::cut(&raised, 250)
                     },
                 );
                 differ.push(format!("call {} {how}", index + 1));
