@@ -1,5 +1,6 @@
 //! Sandboxes, databases and stores that fail in the middle of a run, and others who drive the same one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -702,4 +703,25 @@ async fn an_accepted_page_needs_no_database_any_more() {
     let outcome = resume(&plan, &scene.parts(&plan).await, run).await.0.unwrap();
     assert_eq!(outcome.summary_failure, None);
     scene::is_whole(&scene.pages(), &run.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_at_the_same_time_has_a_run_of_its_own() {
+    let scene = Scene::new().await;
+    let plan = scene.plan();
+    let parts = [
+        scene.parts(&plan).await,
+        scene.parts(&plan).await,
+        scene.parts(&plan).await,
+    ];
+    let [a, b, c] = &parts;
+    let (a, b, c) = tokio::join!(start(&plan, a), start(&plan, b), start(&plan, c));
+    let runs: BTreeSet<String> = [a, b, c]
+        .into_iter()
+        .map(|(result, _)| result.unwrap().run.to_string())
+        .collect();
+    assert_eq!(runs.len(), 3);
+    for run in &runs {
+        scene::is_whole(&scene.pages(), run);
+    }
 }
