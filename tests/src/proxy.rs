@@ -36,6 +36,15 @@ impl Answer {
     }
 }
 
+/// What a proxy does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It answers with this status instead of asking the server.
+    Answers(u16),
+    /// It asks the server, but its answer is lost.
+    LosesTheAnswer,
+}
+
 /// The proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
@@ -52,18 +61,37 @@ impl Drop for Proxy {
 impl Proxy {
     /// Starts one before the server at an address such as `http://127.0.0.1:9000`.
     pub async fn start(upstream: &str, tell: impl Fn(&Answer) + Send + Sync + 'static) -> Self {
+        Self::with_trouble(upstream, tell, |_, _| None).await
+    }
+
+    /// With trouble for some methods and paths.
+    pub async fn with_trouble(
+        upstream: &str,
+        tell: impl Fn(&Answer) + Send + Sync + 'static,
+        trouble: impl Fn(&str, &str) -> Option<Trouble> + Send + Sync + 'static,
+    ) -> Self {
         let upstream = upstream.trim_start_matches("http://").to_owned();
-        let tell = Arc::new(tell);
+        let (tell, trouble) = (Arc::new(tell), Arc::new(trouble));
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port of the loopback");
         let address = listener.local_addr().expect("the address of a listener");
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (upstream, tell) = (upstream.clone(), Arc::clone(&tell));
-                let service = service_fn(move |request| {
+                let (upstream, tell, trouble) = (upstream.clone(), Arc::clone(&tell), Arc::clone(&trouble));
+                let service = service_fn(move |request: Request<Incoming>| {
                     let (upstream, tell) = (upstream.clone(), Arc::clone(&tell));
-                    async move { forward(&upstream, &*tell, request).await }
+                    let trouble = trouble(request.method().as_str(), request.uri().path());
+                    async move {
+                        if let Some(Trouble::Answers(status)) = trouble {
+                            return refuse(request, status).await;
+                        }
+                        let response = forward(&upstream, &*tell, request).await?;
+                        match trouble {
+                            Some(_) => Err(io::Error::other("the answer is lost")),
+                            None => Ok(response),
+                        }
+                    }
                 });
                 tokio::spawn(async move {
                     // The program may be gone.
@@ -81,6 +109,16 @@ impl Proxy {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+async fn refuse(request: Request<Incoming>, status: u16) -> io::Result<Response<Full<Bytes>>> {
+    // Who does not read all that comes breaks the connection.
+    request.into_body().collect().await.map_err(io::Error::other)?;
+    let text = "<Error><Code>ServiceUnavailable</Code><Message>as the test wants it</Message></Error>";
+    Response::builder()
+        .status(status)
+        .body(Full::new(Bytes::from_static(text.as_bytes())))
+        .map_err(io::Error::other)
 }
 
 /// The host stays as it is: it is part of the signature.

@@ -137,7 +137,7 @@ pub async fn run(arguments: RunArguments) -> u8 {
     }
     let claimed = std::sync::Mutex::new(None);
     let result = drive(arguments, &show, cancel, &claimed).await;
-    let kept = claimed.into_inner().unwrap_or_default();
+    let claimed = claimed.into_inner().unwrap_or_default();
     match result {
         Ok(outcome) => {
             show.done(&outcome);
@@ -145,6 +145,8 @@ pub async fn run(arguments: RunArguments) -> u8 {
         }
         Err(Failed { kind, message }) => {
             let message = logs::redact(&message).into_owned();
+            // What somebody else drives is not to be gone on with.
+            let kept = claimed.filter(|_| kind != Kind::Overtaken);
             show.failed(kind, &message, kept);
             exit::code(kind)
         }

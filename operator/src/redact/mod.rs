@@ -10,6 +10,7 @@
 
 mod builder;
 mod escapes;
+mod gaps;
 mod patterns;
 mod ranges;
 mod stream;
@@ -84,7 +85,11 @@ impl Redactor {
 
     /// A text without the secrets.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let found = self.find(text.as_bytes());
+        self.without(text, self.find(text.as_bytes()))
+    }
+
+    /// A text without what is in these places, which are sorted and apart from one another.
+    fn without<'a>(&self, text: &'a str, found: Vec<Range<usize>>) -> Cow<'a, str> {
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -136,6 +141,11 @@ impl Redactor {
     /// For a text that comes in pieces.
     pub fn stream(&self) -> RedactedStream {
         RedactedStream::new(self.clone())
+    }
+
+    /// All that secrets may look like, escapes apart.
+    fn patterns(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.patterns.iter().map(|pattern| pattern.bytes.as_slice())
     }
 
     /// Where secrets are: sorted, apart from one another.

@@ -73,7 +73,7 @@ impl RedactedStream {
 
 impl Redactor {
     /// From where on the end of a text may be the beginning of a secret that goes on in what follows.
-    fn undecided(&self, text: &[u8]) -> usize {
+    pub(super) fn undecided(&self, text: &[u8]) -> usize {
         let Some(longest) = self.0.patterns.iter().map(|pattern| pattern.bytes.len()).max() else {
             return text.len();
         };

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use crate::llm::{Arguments, Progress, Turn};
 use crate::redact::{RedactedStream, Redactor};
 
+/// What stands at the end of a text of which only the begin was kept.
+const CUT: &str = "…";
+
 /// Without secrets. If there was one, what is signed or can't be looked into goes, too.
 pub(super) fn turn(turn: &mut Turn, redactor: &Redactor) {
     let mut dirty = false;
@@ -41,6 +44,8 @@ pub(super) fn turn(turn: &mut Turn, redactor: &Redactor) {
             Arguments::Malformed { problem, text } => {
                 clean(problem);
                 clean(text);
+                // Only its begin was kept, which may end within a secret.
+                *text = redactor.redact_with_gaps(text, CUT);
             }
         }
     }

@@ -264,7 +264,12 @@ impl<'a> Engine<'a> {
                 self.publish(&summary, page).await
             }
             Err(error) if error.spares_the_run() => {
-                let message = self.parts.redactor.redact(&error.to_string()).into_owned();
+                let message = match &error {
+                    // It speaks of the catalog, which is there.
+                    RunError::NoPage(failure) => failure.to_string(),
+                    error => error.to_string(),
+                };
+                let message = self.redact(&message);
                 let ended = self.state.of(role).map(|work| work.ended.is_some());
                 if ended == Some(false) {
                     let failure = Some(Failure::Trouble(message.clone()));
@@ -669,7 +674,7 @@ impl<'a> Engine<'a> {
         let began = Instant::now();
         let ran = match self.place.execute(id, &cell, &mut output).await {
             Ok(executed) => Ran {
-                told: self.redact(&told(&executed)),
+                told: told(&executed, &self.parts.redactor),
                 code,
                 status: Some(executed.status),
                 state: executed.state,

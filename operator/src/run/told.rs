@@ -1,20 +1,26 @@
-//! What a model is told of code that ran: its output, and what it could not see.
+//! What a model is told of code that ran: its output without secrets, and what it could not see.
 
-use crate::sandbox::{Executed, State, Status};
+use crate::redact::Redactor;
+use crate::sandbox::{Executed, State, Status, gap};
 
-/// What the model is told. The output is in it as it came, capped by the sandbox.
-pub(super) fn told(executed: &Executed) -> String {
+/// What the model is told. The output is capped by the sandbox.
+pub(super) fn told(executed: &Executed, redactor: &Redactor) -> String {
+    // Where the middle was left out, half a secret may stand on either side.
+    let clean = |output: &str, omitted: u64| match omitted {
+        0 => output.to_owned(),
+        omitted => redactor.redact_with_gaps(output, &gap(omitted)),
+    };
     let mut parts = Vec::new();
     if let Some(notice) = &executed.notice {
         parts.push(format!("[{notice}]"));
     }
     if !executed.output.trim().is_empty() {
-        parts.push(executed.output.clone());
+        parts.push(clean(&executed.output, executed.omitted));
     }
     if let Some(background) = &executed.background {
         parts.push(format!(
             "[From threads or processes of earlier calls:]\n{}",
-            background.output
+            clean(&background.output, background.omitted)
         ));
     }
     parts.extend(trouble(executed));
@@ -28,7 +34,7 @@ pub(super) fn told(executed: &Executed) -> String {
         }
         text.push_str(&part);
     }
-    text
+    redactor.redact(&text).into_owned()
 }
 
 /// What the model could not see in the output.
@@ -61,8 +67,15 @@ fn trouble(executed: &Executed) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Executed, Redactor, State, Status};
     use crate::sandbox::Background;
+
+    fn told(executed: &Executed) -> String {
+        super::told(
+            executed,
+            &Redactor::builder().secret("key", &"hunter2-xyz".into()).build(),
+        )
+    }
 
     fn executed(status: Status, output: &str) -> Executed {
         Executed {
@@ -79,6 +92,21 @@ mod tests {
             duration_ms: 60_004,
             generation: 1,
         }
+    }
+
+    #[test]
+    fn no_half_of_a_secret_stands_beside_what_was_left_out() {
+        let cut = Executed {
+            omitted: 12_345,
+            ..executed(
+                Status::Ok,
+                "x hunter2\n[... 12,345 bytes left out ...]\n2-xyz, and hunter2-xyz\n",
+            )
+        };
+        assert_eq!(
+            told(&cut),
+            "x [redacted]\n[... 12,345 bytes left out ...]\n[redacted], and [redacted]\n"
+        );
     }
 
     #[test]

@@ -219,6 +219,17 @@ pub struct Executed {
     pub generation: u64,
 }
 
+/// What stands in an output in place of so many bytes that were left out.
+pub fn gap(omitted: u64) -> String {
+    let mut number = omitted.to_string();
+    let mut at = number.len();
+    while at > 3 {
+        at -= 3;
+        number.insert(at, ',');
+    }
+    format!("\n[... {number} bytes left out ...]\n")
+}
+
 /// What processes and threads of earlier calls wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Background {

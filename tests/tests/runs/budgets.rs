@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cataloger::agent::budget::Limits;
-use cataloger::llm::Usage;
 use cataloger::llm::prices::Cost;
+use cataloger::llm::{OpenAiApi, Usage};
 use cataloger::run::record::Moment;
 use cataloger::run::{Kind, Parts, Plan, RunError, Sandboxes};
 use cataloger_tests::author::{Asker, Author, Move, page, place, results};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::scene::{self, MODEL, Scene};
-use crate::stage::{PLENTY, Warm, resume, spec, start};
+use crate::stage::{PLENTY, Warm, chain, resume, spec, start};
 
 const CHAT: &str = "openai/gpt-6-sol";
 
@@ -159,9 +159,16 @@ const REPORTS: [(&str, Reports); 10] = [
     }),
 ];
 
+/// Models, by all ways to ask them.
+const WIRES: [(&str, OpenAiApi); 3] = [
+    (MODEL, OpenAiApi::ChatCompletions),
+    (CHAT, OpenAiApi::ChatCompletions),
+    (CHAT, OpenAiApi::Responses),
+];
+
 /// A run of a model that never ends by itself: how it ended, and how many requests there were.
 async fn overrun(
-    model: &str,
+    (model, api): (&str, OpenAiApi),
     case: &str,
     reports: Reports,
     limits: Limits,
@@ -174,11 +181,14 @@ async fn overrun(
         limits,
         ..scene.plan()
     };
+    let mut providers = scene.server.providers();
+    providers.openai.api = api;
     let parts = Parts {
         sandboxes: Arc::clone(warm) as Arc<dyn Sandboxes>,
+        model: Arc::new(chain(&providers, std::slice::from_ref(&plan.model))),
         ..scene.parts(&plan).await
     };
-    let case = format!("{model}, {case}");
+    let case = format!("{model}, {api:?}, {case}");
     let error = start(&plan, &parts).await.0.unwrap_err();
     assert_eq!(error.kind(), Kind::Budget, "{case}: {error}");
     assert_eq!(scene.server.problems(), Vec::<String>::new(), "{case}");
@@ -206,9 +216,9 @@ async fn tokens_and_turns_end_a_run_whatever_is_reported() {
         ..PLENTY
     };
     let warm = Warm::new().await;
-    for model in [MODEL, CHAT] {
+    for wire in WIRES {
         for (case, reports) in REPORTS {
-            let (ended, requests) = overrun(model, case, reports, limits, &warm).await;
+            let (ended, requests) = overrun(wire, case, reports, limits, &warm).await;
             // What is read from a cache is free: turns are the net under it.
             let by = if ended["tokens"].is_object() {
                 "tokens"
@@ -216,10 +226,10 @@ async fn tokens_and_turns_end_a_run_whatever_is_reported() {
                 "turns"
             };
             match case {
-                "absurd" => assert_eq!((by, requests), ("tokens", 1), "{model}, {case}"),
-                "cached" => assert_eq!((by, requests), ("turns", 10), "{model}, {case}"),
-                "more cached than sent" => assert!(requests <= 10, "{model}, {case}"),
-                _ => assert_eq!((by, requests), ("tokens", 7), "{model}, {case}"),
+                "absurd" => assert_eq!((by, requests), ("tokens", 1), "{wire:?}, {case}"),
+                "cached" => assert_eq!((by, requests), ("turns", 10), "{wire:?}, {case}"),
+                "more cached than sent" => assert!(requests <= 10, "{wire:?}, {case}"),
+                _ => assert_eq!((by, requests), ("tokens", 7), "{wire:?}, {case}"),
             }
         }
     }
@@ -234,17 +244,17 @@ async fn money_ends_a_run_whatever_is_reported() {
         ..PLENTY
     };
     let warm = Warm::new().await;
-    for model in [MODEL, CHAT] {
+    for wire in WIRES {
         for (case, reports) in REPORTS {
-            let (ended, requests) = overrun(model, case, reports, limits, &warm).await;
+            let (ended, requests) = overrun(wire, case, reports, limits, &warm).await;
             match case {
                 // All the tokens that there are, at once.
-                "absurd" => assert_eq!(requests, 1, "{model}, {case}"),
+                "absurd" => assert_eq!(requests, 1, "{wire:?}, {case}"),
                 "cached" => assert!(
                     ended["cost"].is_object() && requests > 5,
-                    "{model}, {case}: {requests}"
+                    "{wire:?}, {case}: {requests}"
                 ),
-                _ => assert!(ended["cost"].is_object(), "{model}, {case}: {ended}"),
+                _ => assert!(ended["cost"].is_object(), "{wire:?}, {case}: {ended}"),
             }
         }
     }

@@ -7,4 +7,5 @@ mod scene;
 mod secrets;
 mod stage;
 mod stops;
+mod weather;
 mod whole;

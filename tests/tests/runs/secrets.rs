@@ -424,6 +424,56 @@ async fn passwords_of_a_real_database() {
     }
 }
 
+/// Where something is cut, by the sandbox or by us, what is left of a secret goes too.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_half_of_one_stays_where_something_was_cut() {
+    let secret = "kQ7/tz\"vR'4m%Yp-9wXs";
+    let scene = Scene::new().await;
+    let url = format!("{}?password={}", scene.database(), percent(secret, true, b""));
+    let plan = Plan {
+        database: Database::new(&url.into()).unwrap(),
+        ..scene.plan()
+    };
+    let codes: Vec<String> = [5, 9, 13, 17, 20]
+        .into_iter()
+        .flat_map(|part| {
+            let head = format!("print('a' * (8192 - {part}) + secret + 'b' * 20000)");
+            // And the line's end.
+            let tail = format!("print('a' * 20000 + secret + 'b' * (8191 - {part}))");
+            let raised = format!("raise ValueError('x' * (500 - {part}) + secret)");
+            [head, tail, raised]
+        })
+        .collect();
+    scene.server.think(move |recorded| {
+        let (asker, turn) = place(recorded);
+        let id = format!("{asker:?}_{turn}");
+        let begin = "import os\nfrom urllib.parse import unquote\nsecret = unquote(os.environ['DATABASE_URL'].split('=')[1])\n";
+        let said = match (asker, codes.get(turn)) {
+            (Asker::Catalog, Some(code)) => {
+                let wrong = format!("{}{secret}", "w".repeat(300 - 4 - turn));
+                Say::call(&id, "execute_python", &json!({"code": format!("{begin}{code}")}))
+                    .calls(&format!("{id}_b"), "execute_python", &wrong)
+            }
+            _ => Say::call(&id, "submit_html", &json!({"content": page("<p>done</p>")})),
+        };
+        Script::Say(Box::new(said))
+    });
+    let parts = scene.parts(&plan).await;
+    let (result, events) = start(&plan, &parts).await;
+    result.unwrap();
+    let mut texts = vec![said(&events)];
+    texts.extend(scene.records().iter().map(Value::to_string));
+    texts.extend(scene.server.requests().into_iter().map(|request| request.body));
+    let (first, last) = (&secret[..5], &secret[secret.len() - 5..]);
+    for text in &texts {
+        for half in [first, last] {
+            let at = text.find(half).map(|at| &text[at.saturating_sub(40)..at + 10]);
+            assert_eq!(at, None, "{half}");
+        }
+    }
+    assert!(texts.iter().any(|text| text.contains("bytes left out")));
+}
+
 /// What the command itself says, as much as it can be made to.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_says_none() {
