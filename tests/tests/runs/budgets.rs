@@ -354,7 +354,7 @@ async fn failed_tries_count_and_end_where_the_budget_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn time_ends_a_run_while_a_model_thinks() {
     let limits = Limits {
-        time: Duration::from_secs(3),
+        time: Duration::from_secs(6),
         ..PLENTY
     };
     let warm = Warm::new().await;
@@ -379,7 +379,7 @@ async fn time_ends_a_run_while_a_model_thinks() {
         assert_eq!(error.kind(), Kind::Budget, "{case}: {error}");
         assert!(error.to_string().contains("time"), "{case}: {error}");
         assert!(
-            began.elapsed() < Duration::from_secs(6),
+            began.elapsed() < Duration::from_secs(9),
             "{case}: {:?}",
             began.elapsed()
         );
