@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use cataloger::agent::budget::Limits;
 use cataloger::llm::prices::Cost;
 use cataloger::llm::{OpenAiApi, Usage};
-use cataloger::run::record::Moment;
 use cataloger::run::{Kind, Parts, Plan, RunError, Sandboxes};
 use cataloger_tests::author::{Asker, Author, Move, page, place, results};
 use cataloger_tests::model_server::{Recorded, Say, Script};

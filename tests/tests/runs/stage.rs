@@ -242,14 +242,6 @@ impl Scene {
         scene::journal(&self.pages(), &self.only().to_string())
     }
 
-    /// The entries of its journal.
-    pub(crate) fn entries(&self) -> Vec<Value> {
-        let folder = self.pages().join(".journal").join(self.only().to_string());
-        let names = scene::names(&folder);
-        let entry = |name: &String| serde_json::from_str(&scene::read(folder.join(name))).unwrap();
-        names.iter().map(entry).collect()
-    }
-
     /// Its report.
     pub(crate) fn report(&self) -> Value {
         let path = self.pages().join(self.only().to_string()).join("run.json");
