@@ -130,7 +130,7 @@ class Comparison:
             self.notes.append(f"{name}.{column}: nulls were measured in one of the runs only")
         if "top" not in old or "top" not in new:
             return
-        counts = [{value: rows for value, rows in one["top"]} for one in (old, new)]
+        counts = [dict(one["top"]) for one in (old, new)]
         totals = [sum(count.values()) or 1 for count in counts]
         for value in sorted(set(counts[0]) | set(counts[1])):
             was, now = (count.get(value) for count in counts)

@@ -18,13 +18,19 @@ class Duckdb(Engine):
     dialect = "DuckDB"
     default_schema = "main"
 
+    def __init__(self, connection) -> None:
+        self._inside = False
+        super().__init__(connection)
+
     def version(self) -> str:
         return "DuckDB " + self.rows("SELECT version()")[0][0].lstrip("v")
 
     def begin(self) -> None:
         self.raw.execute("BEGIN TRANSACTION")
+        self._inside = True
 
     def end(self) -> None:
+        self._inside = False
         self.raw.execute("ROLLBACK")
 
     def _rows(self, sql: str, seconds: float) -> list[tuple]:
@@ -33,6 +39,13 @@ class Duckdb(Engine):
         timer.start()
         try:
             return self.raw.execute(sql).fetchall()
+        except Exception:
+            if self._inside:
+                # An error ends the transaction. Who reads a file keeps others from writing it,
+                # so that the next one sees the same.
+                self.raw.execute("ROLLBACK")
+                self.raw.execute("BEGIN TRANSACTION")
+            raise
         finally:
             timer.cancel()
 

@@ -1,8 +1,8 @@
 """Joins that nobody has declared: candidates by names and shape, proved or vetoed by the data.
 
-A parent is a column that is unique and never null; a child is one whose name says so. That all values of the one
-are among the other says next to nothing by itself (small integers always are): it can only veto. The weights were
-tuned on generated schemas.
+A parent is a column that is unique and never null; a child is one whose name says so. That all
+values of the one are among the other says next to nothing by itself (small integers always are):
+it can only veto. The weights were tuned on generated schemas.
 """
 
 from dataclasses import dataclass, field
@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from profiler import names
 from profiler.engine import Engine
 from profiler.measure import Clock
-from profiler.model import LARGE, Column, Failed, Table
+from profiler.model import Column, Failed, Table
 
 REPORT = 7
 POSSIBLE = 5
 MARGIN = 2
 LOOKED_AT = 1000
 BROKEN = 0.01
+# Where the name leaves no doubt, more may be broken.
+BROKEN_BY_NAME = 0.1
 _KEYS = {
     "id",
     "key",
@@ -42,6 +44,7 @@ _ROLES = {
     "successor": None, "superior": None, "leader": None, "lead": None, "head": None,
 }  # fmt: skip
 _SELF = {role for role, to in _ROLES.items() if to is None}
+_LINKS = {"by", "to", "of", "from"}
 _PEOPLE = {"user", "employee", "person", "account", "member", "staff", "customer", "contact"}
 
 
@@ -62,11 +65,8 @@ class Join:
 
 
 def found(engine: Engine, tables: list[Table], clock: Clock) -> list[Join]:
-    """The joins among these tables, the best for each column, proved by the data where there is time."""
+    """The joins among these tables, the best for each column, proved by the data."""
     parents = [(table, key) for table in tables for key in _keys(table)]
-    by_name: dict[tuple[str, ...], list[tuple[Table, Column]]] = {}
-    for parent in parents:
-        by_name.setdefault(_bare(parent[0].name, tables), []).append(parent)
     joins = []
     for table in tables:
         declared = {tuple(reference.columns) for reference in table.references}
@@ -79,7 +79,7 @@ def found(engine: Engine, tables: list[Table], clock: Clock) -> list[Join]:
             best = _proved(engine, ranked[:6], clock)
             if best:
                 joins.append(best)
-    return _without_detours(joins)
+    return joins
 
 
 def _keys(table: Table) -> list[Column]:
@@ -166,67 +166,76 @@ def _judged(
     table: Table, column: Column, parent: Table, key: Column, tables: list[Table]
 ) -> Join | None:
     join = Join(table, column, parent, key, 0)
-    child_words = names.stem(column.name)
-    parent_words = _bare(parent.name, tables)
-    key_words = names.stem(key.name)
-    own = parent is table
-    bare = child_words
-    suffix = bool(bare) and bare[-1] in _KEYS
-    if suffix:
-        bare = bare[:-1]
-    elif len(child_words) == 1 and child_words[0].endswith("id") and len(child_words[0]) > 3:
-        bare, suffix = (names.singular(child_words[0][:-2]),), True
-    role = set(bare) & set(_ROLES)
-    named = 0
-    if own:
-        if role & _SELF and (suffix or bare[-1:] in (("id",), ("to",), ("by",)) or len(bare) == 1):
-            named = 5 if suffix else 4
-            join.evidence.append(f"role “{' '.join(sorted(role))}” within the table")
-    elif (
-        child_words == key_words
-        and len(key_words) > 1
-        and (suffix or _owns(parent_words, key_words))
-    ):
-        named = 5 if _owns(parent_words, key_words) or suffix else 3
-        join.evidence.append("same name as the key")
-    elif (
-        bare and bare == parent_words and (suffix or column.kind != "text" or len(child_words) == 1)
-    ):
-        named = 5 if suffix else 4
-        join.evidence.append("named after the table")
-    elif bare and len(bare) > len(parent_words) and bare[-len(parent_words) :] == parent_words:
-        named = 4 if suffix else 3
-        join.evidence.append(f"role “{' '.join(bare[: -len(parent_words)])}” and the table's name")
-    elif bare and len(parent_words) > len(bare) and parent_words[-len(bare) :] == bare and suffix:
-        named = 3
-        join.evidence.append("named after the last part of the table's name")
-    elif role and not own and parent_words and parent_words[-1] in _PEOPLE:
-        if any(_ROLES[one] == "user" for one in role) or "manager" in role:
-            named = 3
-            join.evidence.append(f"role “{' '.join(sorted(role))}”")
-    elif suffix and bare and _abbreviates("".join(bare), parent_words):
-        named = 3
-        join.evidence.append("an abbreviation of the table's name")
+    words = names.stem(column.name)
+    suffix = bool(words) and words[-1] in _KEYS
+    named, why = _by_name(table, column, parent, key, tables)
     if not named:
         return None
+    join.evidence.append(why)
     score = named
-    if key.name not in parent.key or len(parent.key) != 1:
+    if parent.key != [key.name]:
         score -= 1
     # A text refers to a text key by its name: sku to sku.
-    if suffix and key_words and child_words[-1] == key_words[-1]:
+    if suffix and names.stem(key.name)[-1:] == words[-1:]:
         score += 1
     if column.kind in {"uuid", "text"} and key.kind == column.kind and suffix:
         score += 1
     if any(index[:1] == [column.name] for index in table.indexed) and [column.name] != table.key:
         score += 1
         join.evidence.append("indexed")
-    if not suffix and set(child_words) & names.MEASURES:
+    if not suffix and set(words) & names.MEASURES:
         score -= 4
-    if [column.name] == table.key and not own:
+    if [column.name] == table.key and parent is not table:
         score -= 2
     join.named = named
     join.score = score
     return join
+
+
+def _by_name(
+    table: Table, column: Column, parent: Table, key: Column, tables: list[Table]
+) -> tuple[int, str]:
+    """How clearly a column's name says that it refers to a key, and by what."""
+    words = bare = names.stem(column.name)
+    there = _bare(parent.name, tables)
+    suffix = bool(bare) and bare[-1] in _KEYS
+    if suffix:
+        bare = bare[:-1]
+    elif len(words) == 1 and words[0].endswith("id") and len(words[0]) > 3:
+        bare, suffix = (names.singular(words[0][:-2]),), True
+    role = set(bare) & set(_ROLES)
+    roles = " ".join(sorted(role))
+    if parent is table:
+        plain = tuple(word for word in bare if word not in role and word not in _LINKS)
+        if role & _SELF and plain in ((), there) and (suffix or not plain):
+            return (5 if suffix else 4, f"role “{roles}” within the table")
+        return (0, "")
+    if words == names.stem(key.name) and len(words) > 1:
+        # What several tables have by the same name is an attribute, unless one of them owns it.
+        if _owns(there, words):
+            return (5, "same name as the key")
+        if parent.key == [key.name] and table.key != [column.name]:
+            return (4 if suffix else 3, "same name as the key")
+        return (0, "")
+    if not bare:
+        return (0, "")
+    if bare == there:
+        if suffix or column.kind != "text" or len(words) == 1:
+            return (5 if suffix else 4, "named after the table")
+    elif len(bare) > len(there) and bare[-len(there) :] == there:
+        before = " ".join(bare[: -len(there)])
+        return (4 if suffix else 3, f"role “{before}” and the table's name")
+    elif suffix and len(there) > len(bare) and there[-len(bare) :] == bare:
+        return (3, "named after the last part of the table's name")
+    elif (
+        there
+        and there[-1] in _PEOPLE
+        and ("manager" in role or any(_ROLES[one] == "user" for one in role))
+    ):
+        return (3, f"role “{roles}”")
+    elif suffix and any(_abbreviates(short, there) for short in ("".join(bare), bare[-1])):
+        return (3, "an abbreviation of the table's name")
+    return (0, "")
 
 
 def _owns(parent_words: tuple[str, ...], key_words: tuple[str, ...]) -> bool:
@@ -286,30 +295,43 @@ def _check(engine: Engine, join: Join, clock: Clock) -> bool:
     name, key = engine.quote(join.column.name), engine.quote(join.key.name)
     values = f"SELECT {name} AS v FROM {engine.at(join.child)} WHERE {name} IS NOT NULL"
     missing = f"NOT EXISTS (SELECT 1 FROM {engine.at(join.parent)} AS p WHERE p.{key} = c.v)"
-    small = (child_rows or LARGE + 1) <= LARGE and (join.parent.facts.get("rows") or 0) <= LARGE
     try:
-        # Most of what is wrong shows at once.
-        some = f"SELECT COUNT(*), SUM(CASE WHEN {missing} THEN 1 ELSE 0 END) FROM ({values} LIMIT {LOOKED_AT}) AS c"
-        seen, broken = engine.rows(some, clock.left(5))[0]
-        seen, broken = int(seen), int(broken or 0)
-        if broken > max(1, seen * BROKEN * 5):
-            return False
-        if small:
+        if join.column.drawn:
+            join.orphans, join.sampled = _missing_of(engine, join), len(join.column.drawn)
+        else:
+            # Most of what is wrong shows at once.
+            some = f"""SELECT COUNT(*), SUM(CASE WHEN {missing} THEN 1 ELSE 0 END)
+                       FROM ({values} LIMIT {LOOKED_AT}) AS c"""
+            seen, broken = engine.rows(some, clock.left(5))[0]
+            seen, broken = int(seen), int(broken or 0)
+            if broken > max(1, seen * BROKEN_BY_NAME):
+                return False
             every = f"SELECT COUNT(*) FROM ({values}) AS c WHERE {missing}"
             join.orphans = int(engine.rows(every, clock.left(10))[0][0])
             join.filled = (child_rows or 0) - nulls
-        else:
-            join.orphans, join.sampled = broken, seen
     except Failed as failed:
         join.evidence.append(f"not proved: {failed.problem}")
         return join.named >= 5
     of = join.sampled or join.filled or 1
-    if join.orphans > max(0, of * BROKEN):
+    clear = join.named >= 4
+    if join.orphans > of * (BROKEN_BY_NAME if clear else BROKEN):
         return False
-    join.score += 3 if not join.orphans else 1
+    join.score += 3 if not join.orphans else 2 if clear else 1
     if not join.orphans and _is_dense(join.column) and join.named < 3:
         join.score -= 3
     return True
+
+
+def _missing_of(engine: Engine, join: Join) -> int:
+    """How many of the values that were drawn are no keys."""
+    whole = join.column.kind == "number"
+    drawn = [value for value in join.column.drawn if not whole or value.lstrip("-").isdigit()]
+    listed = ", ".join(value if whole else engine.literal(value) for value in drawn)
+    if not listed:
+        return len(join.column.drawn)
+    key = engine.quote(join.key.name)
+    there = f"SELECT COUNT(DISTINCT {key}) FROM {engine.at(join.parent)} WHERE {key} IN ({listed})"
+    return len(join.column.drawn) - int(engine.rows(there, 10)[0][0])
 
 
 def _is_dense(column: Column) -> bool:
@@ -318,8 +340,3 @@ def _is_dense(column: Column) -> bool:
     except (KeyError, ValueError):
         return False
     return least in (0, 1) and most - least + 1 <= 2 * (column.facts.get("distinct") or 0)
-
-
-def _without_detours(joins: list[Join]) -> list[Join]:
-    """If a column has the same name as a child's and as a grandparent's key, the nearest is meant."""
-    return joins

@@ -1,7 +1,7 @@
 """Measures a table: one pass for all columns, then values where the table is small, or a sample."""
 
+import itertools
 import math
-import re
 import time
 
 from profiler import names, spread
@@ -197,7 +197,7 @@ def _quartiles_and_bins(engine: Engine, table: Table, column: Column, clock: Clo
     facts["quartiles"] = [_plain(value) for value in row[1:4]]
     below = [0, *(int(value or 0) for value in row[4:]), number]
     if len(edges) > 2:
-        facts["bins"] = [after - before for before, after in zip(below, below[1:], strict=False)]
+        facts["bins"] = [after - before for before, after in itertools.pairwise(below)]
 
 
 def _periods(engine: Engine, table: Table, column: Column, clock: Clock) -> None:
@@ -272,14 +272,11 @@ def _hide_personal(table: Table, column: Column) -> None:
         facts.setdefault("personal", "personal, by its name")
     if "personal" not in facts:
         return
-    for fact in ("min", "max", "newest", "bounds", "variants", "quartiles"):
+    for fact in ("min", "max", "newest", "bounds", "variants", "quartiles", "top", "unknown"):
         facts.pop(fact, None)
-    if column.kind == "time":
+    for fact in ("least_seen", "most_seen", "quartile_bounds"):
+        facts.pop(fact, None)
+    column.drawn = []
+    if column.kind != "number":
         facts.pop("bins", None)
-    for top in facts.get("top", []):
-        top[0] = None
-    facts["shapes"] = [
-        shape
-        for shape in facts.get("shapes", [])
-        if not re.search("[^\\W_a]", shape) or "9" in shape
-    ]
+        facts.pop("period", None)

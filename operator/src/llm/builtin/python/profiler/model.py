@@ -31,6 +31,7 @@ class Column:
     readable: bool = True
     storage: str = ""  # SQLite only: which types its values have
     facts: dict = field(default_factory=dict)
+    drawn: list[str] = field(default_factory=list)  # of a sample, some distinct values
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """MySQL and MariaDB."""
 
+import json
+
 from profiler.engine import CUT, Engine
 from profiler.model import LARGE, Column, Failed, Reference, Table
 
@@ -62,7 +64,8 @@ class Mysql(Engine):
             """SELECT table_schema, table_name, table_type, table_rows, data_length + index_length,
                       table_comment
                FROM information_schema.tables
-               WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')
+               WHERE table_schema NOT IN
+                   ('mysql', 'information_schema', 'performance_schema', 'sys')
                ORDER BY 1, 2"""
         )
         return [
@@ -78,7 +81,8 @@ class Mysql(Engine):
         ]
 
     def describe(self, table: Table) -> None:
-        here = f"table_schema = {self.literal(table.schema)} AND table_name = {self.literal(table.name)}"
+        schema, name = self.literal(table.schema), self.literal(table.name)
+        here = f"table_schema = {schema} AND table_name = {name}"
         for name, data, shown, null, default, extra, comment in self.rows(
             f"""SELECT column_name, data_type, column_type, is_nullable, column_default, extra,
                        column_comment
@@ -174,11 +178,10 @@ class Mysql(Engine):
 
     def drawn(self, columns: list[Column], rate: float) -> str:
         values = ", ".join(self._kept(column) for column in columns)
-        return f"GROUP_CONCAT(CASE WHEN RAND() < {rate!r} THEN JSON_ARRAY({values}) END SEPARATOR '\n')"
+        row = f"CASE WHEN RAND() < {rate!r} THEN JSON_ARRAY({values}) END"
+        return f"GROUP_CONCAT({row} SEPARATOR '\n')"
 
     def unpack(self, sample) -> list[list[str | None]]:
-        import json
-
         out = []
         for line in _text(sample or "").split("\n"):
             try:

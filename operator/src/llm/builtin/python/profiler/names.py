@@ -1,5 +1,6 @@
 """What names tell: their words, which of them mean a person, and which mean a measure."""
 
+import itertools
 import re
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
@@ -29,7 +30,8 @@ MEASURES = {
     "qty", "quantity", "amount", "total", "price", "cost", "age", "year", "month", "day", "week",
     "position", "pos", "status", "state", "count", "number", "num", "size", "weight", "height",
     "width", "length", "rank", "score", "rating", "level", "version", "priority", "percent", "rate",
-    "line", "sequence", "seq", "sort", "order_by", "tax", "discount", "balance", "stock", "duration",
+    "line",
+    "sequence", "seq", "sort", "order_by", "tax", "discount", "balance", "stock", "duration",
 }  # fmt: skip
 UNKNOWN = {
     "n/a", "na", "none", "null", "nil", "unknown", "-", "--", "?", "tbd", "todo", "undefined",
@@ -67,7 +69,7 @@ def is_personal(table: str, column: str) -> bool:
         return len(parts) > 1 and tuple(parts[-2:]) == ("tax", "id")
     if "".join(parts) in _PERSONAL or _PERSONAL & set(parts):
         return True
-    if set(zip(parts, parts[1:], strict=False)) & _PERSONAL_PAIRS:
+    if set(itertools.pairwise(parts)) & _PERSONAL_PAIRS:
         return True
     return parts in (["name"], ["names"]) and bool(_PEOPLE & set(stem(table)))
 

@@ -1,4 +1,4 @@
-"""Reads what a catalog of the builtin model says to machines: attributes of its sections and rows."""
+"""Reads what a catalog of the builtin model says to machines, in attributes."""
 
 import json
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ _OTHERS |= {"time": "clock", "timetz": "clock", "interval": "clock"}
 
 
 class Postgres(Engine):
-    """A transaction for a table, with a savepoint for every statement: an error costs only itself."""
+    """A transaction for a table, a savepoint for every statement: an error costs only itself."""
 
     dialect = "PostgreSQL"
     default_schema = "public"
@@ -133,7 +133,8 @@ class Postgres(Engine):
     def _constraints(self, table: Table, oid: int, numbers: dict[int, str]) -> None:
         found = self.rows(
             f"""SELECT k.contype::text, k.conkey::int[], n.nspname, c.relname, k.convalidated,
-                       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY f(num, at)
+                       ARRAY(SELECT a.attname::text
+                             FROM unnest(k.confkey) WITH ORDINALITY f(num, at)
                              JOIN pg_catalog.pg_attribute a
                                ON a.attrelid = k.confrelid AND a.attnum = f.num ORDER BY f.at)
                 FROM pg_catalog.pg_constraint k

@@ -5,6 +5,11 @@ import math
 from profiler import interval, spread
 from profiler.model import Column
 
+# So many values are kept for a look at what they refer to.
+KEPT = 1000
+# From this share on a value is frequent.
+FREQUENT = 0.01
+
 
 def summarize(
     column: Column, values: list[str | None], population: int, fair: bool, counted: bool
@@ -16,8 +21,8 @@ def summarize(
         return
     filled = [value for value in values if value is not None]
 
-    def share(hits: int, of: int, among: int) -> list[float] | None:
-        return list(interval.share(hits, of, among)) if fair else None
+    def share(hits: int, of: int, all_: int, among: int = 1) -> list[float] | None:
+        return list(interval.share(hits, of, all_, among)) if fair else None
 
     if not counted:
         facts["nulls_seen"] = drawn - len(filled)
@@ -27,6 +32,10 @@ def summarize(
     counts: dict[str, int] = {}
     for value in filled:
         counts[value] = counts.get(value, 0) + 1
+    if column.kind in {"number", "text", "uuid"}:
+        # In the order in which they were drawn, which is the table's: evenly, not the first.
+        values = list(counts)
+        column.drawn = values[:: max(1, len(values) // KEPT)][:KEPT]
     in_order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     spread.note_values(column, in_order[: spread.LOOK], len(counts))
     facts["distinct_seen"] = facts.pop("distinct")
@@ -35,8 +44,10 @@ def summarize(
         facts.pop("variants", None)
     # Of those that are filled, of which there are so many.
     rest = population - facts.get("nulls", 0) if counted else max(len(filled), population)
-    for top in facts.get("top", []):
-        top[2] = share(top[1], len(filled), rest)
+    # Of many rare values, those that lead in a sample lead by luck.
+    facts["top"] = [top for top in facts.get("top", []) if top[1] >= FREQUENT * len(filled)]
+    for top in facts["top"]:
+        top[2] = share(top[1], len(filled), rest, len(counts))
     facts["drawn"] = len(filled)
     if column.kind == "number":
         _numbers(column, filled, fair)

@@ -191,8 +191,8 @@ class Session:
         parent = engine.at(Table(*reference.to))
         try:
             found = engine.rows(
-                f"""SELECT COUNT(*), SUM(CASE WHEN NOT EXISTS (SELECT 1 FROM {parent} AS p WHERE {same})
-                                         THEN 1 ELSE 0 END)
+                f"""SELECT COUNT(*), SUM(CASE WHEN NOT EXISTS (
+                        SELECT 1 FROM {parent} AS p WHERE {same}) THEN 1 ELSE 0 END)
                     FROM {engine.at(table)} AS c WHERE {filled}""",
                 clock.left(15),
             )[0]

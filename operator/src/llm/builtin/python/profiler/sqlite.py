@@ -229,8 +229,10 @@ class Sqlite(Engine):
             return None
         if least is None or (most - least) > 100 * LARGE * 10:
             return None
-        keys = f"""WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}),
-                   k AS (SELECT DISTINCT {least} + abs(random()) % {most - least + 1} AS id FROM n)"""
+        width = most - least + 1
+        keys = f"""WITH RECURSIVE n (i) AS (
+                       SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number}),
+                   k AS (SELECT DISTINCT {least} + abs(random()) % {width} AS id FROM n)"""
         return (
             f"{keys} SELECT {values} FROM k CROSS JOIN {at} AS t ON t.rowid = k.id",
             "by row numbers drawn evenly between the least and the greatest",
