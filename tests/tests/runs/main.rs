@@ -1,5 +1,6 @@
 //! Runs, as a user makes them: the real command, databases and stores, and a played model.
 
+mod builtin;
 mod input;
 mod resume;
 mod scene;

@@ -235,6 +235,9 @@ fn words(change: &Change) -> String {
             let share = share.map_or(String::new(), |share| format!(" ({})", escape(share)));
             format!("{what}: <s>{}</s> → <b>{}</b>{share}", text(before), text(after))
         }
+        (Some(before), None) if change.what == "warning" => {
+            format!("{what} <b>{gone}</b>: {}", text(before))
+        }
         (Some(before), None) => format!("{what} <i>{gone}</i> (was {})", text(before)),
         (None, Some(after)) if change.what == "warning" => format!("{what} <b>{new}</b>: {}", text(after)),
         (None, Some(after)) => format!("{what} <b>{new}</b> ({})", text(after)),
@@ -243,5 +246,5 @@ fn words(change: &Change) -> String {
 }
 
 fn text(text: &str) -> String {
-    escape(&short(text, 90))
+    escape(&short(text, 120))
 }

@@ -347,7 +347,7 @@ fn counts(column: &Column, of: Option<u64>) -> Option<String> {
         _ => {}
     }
     for (number, one, many) in [
-        (column.zeros, "zero", "zeros"),
+        (column.zeros.filter(|_| !has_few(column)), "zero", "zeros"),
         (column.negatives, "negative", "negative"),
         (column.nan, "NaN", "NaN"),
         (column.infinite, "infinite", "infinite"),

@@ -39,6 +39,15 @@ pub(super) fn name(text: &str) -> String {
     format!("<code>{}</code>", escape(text).replace('_', "_<wbr>"))
 }
 
+/// The name of a table; its schema stands back.
+pub(super) fn qualified(schema: &str, table: &str) -> String {
+    format!(
+        "<code><span class=\"sc\">{}.</span>{}</code>",
+        escape(schema).replace('_', "_<wbr>"),
+        escape(table).replace('_', "_<wbr>")
+    )
+}
+
 /// The begin of a text.
 pub(super) fn short(text: &str, letters: usize) -> String {
     crate::llm::cut(text, letters)

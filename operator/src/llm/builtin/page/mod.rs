@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 
 pub(super) use self::changes::{Change, Compared, Head, changes};
 pub(super) use self::markup::is_hidden;
-use self::markup::{count, counted, escape, name};
+use self::markup::{count, counted, escape, name, qualified};
 use self::table::{Around, Detail, full};
 use self::warnings::{Warning, Weight};
-use super::facts::Facts;
+use super::facts::{Facts, Table};
 use super::task::Catalog;
 
 /// How many bytes a page may have.
@@ -125,19 +125,25 @@ fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
     out
 }
 
-/// A warning, in words.
-fn said(warning: &Warning) -> String {
+/// A warning, in words; with a link to its table where it stands elsewhere.
+fn said(warning: &Warning, table: Option<&Table>) -> String {
     let (class, sign, word) = match warning.weight {
         Weight::Serious => ("x", "▲", "wrong"),
         Weight::Look => ("l", "◆", "look"),
         Weight::Note => ("o", "●", "note"),
     };
-    let column = warning
-        .column
-        .as_deref()
-        .map_or(String::new(), |column| format!("{} ", name(column)));
+    let mut place = table.map_or(String::new(), |table| {
+        format!(
+            "<a href=\"#t{}\">{}</a> ",
+            warning.table,
+            qualified(&table.schema, &table.name)
+        )
+    });
+    if let Some(column) = &warning.column {
+        place.push_str(&name(column));
+    }
     format!(
-        "<span class=\"{class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span> {column}{}",
+        "<span class=\"g {class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span><span>{place} {}</span>",
         escape(&warning.says)
     )
 }
@@ -154,7 +160,8 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts) -> String {
     }
     out.push_str("<ul class=\"ws\">\n");
     for (at, warning) in warnings.iter().enumerate() {
-        let table = facts.tables.get(&warning.table).map(full).unwrap_or_default();
+        let of = facts.tables.get(&warning.table);
+        let table = of.map(full).unwrap_or_default();
         let place = match &warning.column {
             Some(column) => format!("{table}.{column}"),
             None => table.clone(),
@@ -174,13 +181,7 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts) -> String {
                 warnings.len() - TOLD
             );
         }
-        let _ = writeln!(
-            out,
-            "<li {attributes}><a href=\"#t{}\">{}</a> {}</li>",
-            warning.table,
-            name(&table),
-            said(warning)
-        );
+        let _ = writeln!(out, "<li {attributes}>{}</li>", said(warning, of));
     }
     out.push_str("</ul>\n");
     if warnings.len() > TOLD {
@@ -225,7 +226,7 @@ fn index(facts: &Facts, warnings: &[Warning]) -> String {
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\"><a href=\"#t{number}\">{}</a>{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
-            name(&full(table)),
+            qualified(&table.schema, &table.name),
             table::rows(table),
             found.columns,
             if own.is_empty() {

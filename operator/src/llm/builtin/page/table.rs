@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::super::facts::{Facts, Reference, Table};
 use super::column::{self, Place};
-use super::markup::{bytes, count, counted, escape, name, percent, short};
+use super::markup::{bytes, count, counted, escape, name, percent, qualified, short};
 use super::warnings::{self, Warning};
 
 /// How much of a table is shown.
@@ -70,7 +70,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
         "<section id=\"t{number}\"{}>\n<h2><small>{}</small> {}</h2>\n",
         attributes(table, shown),
         escape(&table.kind),
-        name(&full(table)),
+        qualified(&table.schema, &table.name),
     );
     if let Some(comment) = &table.comment {
         // Writing to a string can't fail.
@@ -81,7 +81,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
     if !of_this.is_empty() && !detail.bare {
         out.push_str("<ul class=\"ws\">\n");
         for warning in of_this.iter().take(12) {
-            let _ = writeln!(out, "<li>{}</li>", super::said(warning));
+            let _ = writeln!(out, "<li>{}</li>", super::said(warning, None));
         }
         if of_this.len() > 12 {
             let _ = writeln!(out, "<li>and {} more</li>", of_this.len() - 12);

@@ -11,6 +11,7 @@ POINTS = 0.05
 # So many changes are told in full; of the rest, the tables.
 TOLD = 40
 _LONGEST = 60
+_WARNING = 120
 # They come with time alone.
 _PASSING = {"stale"}
 
@@ -177,7 +178,8 @@ class Comparison:
             if kind in _PASSING or {at, table} & self._moved:
                 continue
             said = of.get("says", kind)
-            self._add(8, "warning", table, at, **{"after" if is_new else "before": said})
+            self._add(8, "warning", table, at)
+            self.changes[-1]["after" if is_new else "before"] = _cut(said, _WARNING)
 
 
 def _rows(table: dict) -> str:
@@ -208,9 +210,9 @@ def _shown(share: tuple[float, float]) -> str:
     return f"{share[0]:.1%}" if share[0] == share[1] else f"{share[0]:.1%} to {share[1]:.1%}"
 
 
-def _cut(value) -> str:
+def _cut(value, longest: int = _LONGEST) -> str:
     text = str(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def changes(current: str, earlier: list[str]) -> None:

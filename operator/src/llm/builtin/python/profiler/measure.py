@@ -206,9 +206,9 @@ def _periods(engine: Engine, table: Table, column: Column, clock: Clock) -> None
     least, most = str(facts.get("min", "")), str(facts.get("max", ""))
     if facts.get("future") and "newest" in facts:
         most = str(facts["newest"])
-    if facts.get("outside"):
-        least, most = max(least, "1900-01-02"), min(most, "2099-12-31")
-    digits = spread.unit(least, most)
+    # What is far away may stand for something else: it would press all else together.
+    far = bool(facts.get("outside"))
+    digits = 7 if far else spread.unit(least, most)
     if not digits:
         return
     name = engine.quote(column.name)
@@ -219,7 +219,13 @@ def _periods(engine: Engine, table: Table, column: Column, clock: Clock) -> None
         clock.left(20),
     )
     counts = {str(_plain(key)): int(number) for key, number in rows}
-    spread.fill_periods(facts, counts, least[:digits], most[:digits])
+    if far:
+        counts = {
+            key: rows for key, rows in counts.items() if "1900-01" < key <= min(most, "2099-12")
+        }
+        least, most = min(counts, default=""), max(counts, default="")
+    if counts:
+        spread.fill_periods(facts, counts, least[:digits], most[:digits])
 
 
 # A large table.
