@@ -2,12 +2,17 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo test bench torture
+.PHONY: help demo session test bench torture
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: ## a live Python session over a sample database, as the agent has it (first time: about 6 minutes)
+demo: ## catalogs of a sample database, made twice by the builtin model: no key, no network (first time: about 6 minutes)
+	@sandbox-image/environment >/dev/null
+	@cargo build --quiet --locked --workspace --bins
+	@docs/examples/demo target/debug/cataloger $(CURDIR)/target/demo
+
+session: ## a live Python session over a sample database, as the agent has it
 	@sandbox-image/environment >/dev/null
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/session target/debug/cataloger

@@ -60,7 +60,8 @@ pub struct RunArguments {
     /// Where the pages go: a directory, or `s3://BUCKET/PREFIX`
     #[arg(long, short, value_name = "PLACE")]
     pub(super) output: Option<String>,
-    /// The model: anthropic/NAME, or openai/NAME for any compatible endpoint; `CATALOGER_MODEL`, if nothing says one
+    /// The model: builtin, anthropic/NAME, or openai/NAME for any compatible endpoint; `CATALOGER_MODEL`, if nothing
+    /// says one
     #[arg(long, short, value_name = "MODEL")]
     pub(super) model: Option<ModelSpec>,
     /// A model to go on with when that one can't; may be repeated

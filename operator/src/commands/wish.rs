@@ -57,7 +57,7 @@ const NO_OUTPUT: WishError =
 const NO_DATABASE: WishError =
     WishError::Missing("say which database: set DATABASE_URL, or give --database-url");
 const NO_MODEL: WishError = WishError::Missing(
-    "say which model: --model anthropic/NAME, or --model openai/NAME for any compatible endpoint",
+    "say which model: --model builtin (it needs no key), --model anthropic/NAME, or --model openai/NAME for any compatible endpoint",
 );
 
 impl Wish {

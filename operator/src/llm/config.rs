@@ -14,7 +14,7 @@ use super::client::Client;
 use super::http::Endpoint;
 use super::openai;
 use super::retry::{Chain, RetryPolicy};
-use super::{Model, ModelError};
+use super::{Builtin, Model, ModelError};
 
 /// Who serves a model, or rather how it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -283,10 +283,7 @@ impl Providers {
                     }
                 }
             }
-            // Its place: a model that needs no network.
-            Provider::Builtin => Err(ModelError::setup(
-                "there is no builtin model yet: use anthropic/NAME or openai/NAME",
-            )),
+            Provider::Builtin => Ok(Arc::new(Builtin::new(spec.clone()))),
         }
     }
 
@@ -414,7 +411,6 @@ mod tests {
             "anthropic/a needs an API key: set ANTHROPIC_API_KEY"
         );
         assert!(error(&[("OPENAI_API_KEY", " ")], "openai/a").contains("set OPENAI_API_KEY"));
-        assert!(error(&[], "builtin").contains("no builtin model yet"));
         assert!(error(&[("OPENAI_API_KEY", "a\u{7f}b")], "openai/a").contains("API key"));
     }
 

@@ -6,6 +6,7 @@
 //! calls. This module must not know what is asked or why, nor Kubernetes, a sandbox or a store.
 
 mod anthropic;
+mod builtin;
 mod client;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+pub use builtin::Builtin;
 pub use config::{
     Anthropic, Http, MaxTokensField, ModelSpec, OpenAi, OpenAiApi, Provider, Providers, Timeouts,
 };

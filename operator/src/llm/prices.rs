@@ -197,6 +197,15 @@ impl ModelPrice {
     }
 }
 
+/// What it costs to ask nobody.
+static NOTHING: ModelPrice = ModelPrice {
+    input: Rate(0),
+    output: Rate(0),
+    cache_write: None,
+    cache_read: None,
+    above: Vec::new(),
+};
+
 /// What models cost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -245,12 +254,15 @@ impl Prices {
         }
     }
 
-    /// What a model costs, if that is known. A date at the end of the name does not matter.
+    /// What a model costs, if that is known. A date at the end of the name does not matter. The builtin one costs
+    /// nothing, unless somebody says otherwise.
     pub fn get(&self, model: &ModelSpec) -> Option<&ModelPrice> {
-        let models = self.models.get(&model.provider)?;
-        models
-            .get(&model.name)
-            .or_else(|| models.get(without_date(&model.name)?))
+        let known = self.models.get(&model.provider).and_then(|models| {
+            models
+                .get(&model.name)
+                .or_else(|| models.get(without_date(&model.name)?))
+        });
+        known.or_else(|| (model.provider == Provider::Builtin).then_some(&NOTHING))
     }
 
     /// What a turn cost, failed attempts included; none if the rates of a model that used something are not

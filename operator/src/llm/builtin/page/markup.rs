@@ -1,0 +1,151 @@
+//! Text and numbers as they stand in a page: escaped, with what can't be seen made visible, and in one form.
+//!
+//! It must not know what they are about.
+
+use std::fmt::Write as _;
+
+/// Whether a sign can't be seen, or turns the direction of what follows.
+pub(in crate::llm::builtin) fn is_hidden(sign: char) -> bool {
+    matches!(sign,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        || (u32::from(sign) & 0xfffe) == 0xfffe
+        || matches!(sign, '\u{fdd0}'..='\u{fdef}')
+}
+
+/// A text from anywhere, for text and attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match sign {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push('⏎'),
+            '\t' => out.push(' '),
+            '\u{a0}' => out.push_str("&nbsp;"),
+            // Writing to a string can't fail.
+            _ if sign.is_control() || is_hidden(sign) => drop(write!(out, "⟨U+{:04X}⟩", u32::from(sign))),
+            _ => out.push(sign),
+        }
+    }
+    out
+}
+
+/// A name in code, that may break after its parts.
+pub(super) fn name(text: &str) -> String {
+    format!("<code>{}</code>", escape(text).replace('_', "_<wbr>"))
+}
+
+/// The name of a table; its schema stands back.
+pub(super) fn qualified(schema: &str, table: &str) -> String {
+    format!(
+        "<code><span class=\"sc\">{}.</span>{}</code>",
+        escape(schema).replace('_', "_<wbr>"),
+        escape(table).replace('_', "_<wbr>")
+    )
+}
+
+/// The begin of a text.
+pub(super) fn short(text: &str, letters: usize) -> String {
+    crate::llm::cut(text, letters)
+}
+
+/// A number with separators.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number of things, with their name.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// A share. None, hardly any, nearly all and all are four different things.
+pub(super) fn percent(part: u64, of: u64) -> String {
+    match (part, of) {
+        (_, 0) => "–".to_owned(),
+        (0, _) => "0".to_owned(),
+        (part, of) if part == of => "100 %".to_owned(),
+        _ => {
+            // Shares are for people: what is lost in a float is not seen.
+            #[expect(clippy::cast_precision_loss)]
+            let share = part as f64 / of as f64;
+            fraction(share)
+        }
+    }
+}
+
+/// A share that is neither none nor all.
+pub(super) fn fraction(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 0.1 {
+        "&lt;0.1 %".to_owned()
+    } else if percent > 99.9 {
+        "&gt;99.9 %".to_owned()
+    } else {
+        format!("{percent:.1} %")
+    }
+}
+
+/// Between which shares something is.
+pub(super) fn between((least, most): (f64, f64)) -> String {
+    format!("{:.1}–{:.1} %", least * 100.0, most * 100.0)
+}
+
+/// A size in bytes.
+pub(super) fn bytes(size: u64) -> String {
+    // For people, likewise.
+    #[expect(clippy::cast_precision_loss)]
+    let mut size = size as f64;
+    for unit in ["bytes", "KB", "MB", "GB"] {
+        if size < 1000.0 {
+            return if unit == "bytes" {
+                format!("{size:.0} bytes")
+            } else {
+                format!("{size:.1} {unit}")
+            };
+        }
+        size /= 1000.0;
+    }
+    format!("{size:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_seen_is_shown() {
+        assert_eq!(
+            escape("a<b>&\"'\u{202e}\n\u{0}\u{e0041}é😀"),
+            "a&lt;b&gt;&amp;&quot;&#39;⟨U+202E⟩⏎⟨U+0000⟩⟨U+E0041⟩é😀"
+        );
+    }
+
+    #[test]
+    fn numbers_have_one_form() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(percent(0, 9), "0");
+        assert_eq!(percent(9, 9), "100 %");
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(1, 9_999), "&lt;0.1 %");
+        assert_eq!(percent(9_998, 9_999), "&gt;99.9 %");
+        assert_eq!(percent(0, 0), "–");
+        assert_eq!(bytes(512), "512 bytes");
+        assert_eq!(bytes(1_500_000), "1.5 MB");
+    }
+}

@@ -1,0 +1,59 @@
+"""Reads what a catalog of the builtin model says to machines, in attributes."""
+
+import json
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+
+@dataclass
+class Catalog:
+    """A catalog, as far as it can be compared."""
+
+    run: str = ""
+    asked: list[str] = field(default_factory=list)
+    tables: dict[str, dict] = field(default_factory=dict)
+    columns: dict[str, dict[str, dict]] = field(default_factory=dict)
+    references: dict[str, dict] = field(default_factory=dict)
+    warnings: dict[tuple[str, str], dict] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.catalog = Catalog()
+        self.is_ours = False
+        self._table = ""
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        of = {name[5:]: value or "" for name, value in attrs if name.startswith("data-")}
+        if "catalog" in of:
+            self.is_ours = of["catalog"] == "1"
+            self.catalog.run = of.get("run", "")
+            self.catalog.asked = json.loads(of.get("asked", "[]"))
+        elif "table" in of:
+            self._table = of["table"]
+            self.catalog.tables[self._table] = of
+            self.catalog.columns[self._table] = {}
+        elif "column" in of and self._table:
+            if "top" in of:
+                of["top"] = json.loads(of["top"])
+            self.catalog.columns[self._table][of["column"]] = of
+        elif "reference" in of:
+            self.catalog.references[of["reference"]] = of
+        elif "warning" in of:
+            self.catalog.warnings[(of["warning"], of.get("at", ""))] = of
+        elif "missing" in of:
+            self.catalog.missing.add(of["missing"])
+
+
+def read(path: str) -> Catalog | None:
+    """The catalog in a file; nothing if it says nothing to machines."""
+    reader = _Reader()
+    try:
+        with open(path, encoding="utf-8") as file:
+            reader.feed(file.read())
+        reader.close()
+    except (OSError, ValueError):
+        return None
+    return reader.catalog if reader.is_ours and reader.catalog.tables else None

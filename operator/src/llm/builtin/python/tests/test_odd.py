@@ -1,0 +1,133 @@
+"""What real databases hold besides: odd names, odd values, views that fail, people."""
+
+import json
+
+import pytest
+
+from profiler import names
+
+NAMES = [
+    'a"b',
+    "a`b",
+    "we ird",
+    "Ünï☃",
+    "select",
+    "x'; DROP TABLE y; --",
+    "a.b",
+    "%s %(x)s {y}",
+    "\\",
+]
+
+
+def test_names(kind):
+    columns = ", ".join(f"{kind.quote(name)} INTEGER" for name in NAMES)
+    statements = []
+    for name in NAMES:
+        statements += [
+            f"CREATE TABLE {kind.quote(name)} ({columns})",
+            f"INSERT INTO {kind.quote(name)} VALUES ({', '.join('1' * len(NAMES))})",
+        ]
+    session = kind.look(kind.make(*statements), *NAMES)
+    assert [table.name for table in session.tables] == NAMES
+    for table in session.tables:
+        assert table.facts["rows"] == 1, table.facts
+        for column in table.columns:
+            assert column.facts["distinct"] == 1, (table.name, column.name, column.facts)
+
+
+def test_empty_and_views(kind):
+    url = kind.make(
+        "CREATE TABLE vacant (id INTEGER, word VARCHAR(10))",
+        "CREATE TABLE few (id INTEGER, word VARCHAR(10))",
+        "INSERT INTO few VALUES (1, 'a'), (2, 'b')",
+        "CREATE VIEW seen AS SELECT id, word FROM few WHERE id > 1",
+        "CREATE VIEW failing AS SELECT 1 AS id, CAST(word AS INTEGER) AS boom FROM few",
+    )
+    session = kind.look(url)
+    facts = {table.name: table.facts for table in session.tables}
+    assert facts["vacant"]["rows"] == 0
+    assert facts["seen"]["rows"] == 1
+    failing = next(table for table in session.tables if table.name == "failing")
+    if kind.name in ("duckdb", "postgres"):
+        assert "problem" in failing.columns[1].facts
+        assert failing.columns[0].facts["distinct"] == 1
+
+
+def test_missing_and_near(kind, capsys):
+    url = kind.make("CREATE TABLE customers (id INTEGER)")
+    kind.look(url, "custmers", "customers")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    missing = [line for line in lines if line["record"] == "missing"]
+    assert [(one["name"], one["near"][0]) for one in missing] == [("custmers", "customers")]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"], indirect=True)
+def test_not_a_number(kind):
+    url = kind.make(
+        "CREATE TABLE n (x DOUBLE PRECISION, d DATE)",
+        "INSERT INTO n VALUES ('NaN', '0001-01-01'), ('Infinity', 'infinity'), ('-Infinity', NULL),"
+        " (1, '9999-12-31'), (2.5, '2024-05-05'), (NULL, '2024-05-06')",
+    )
+    x, d = kind.look(url, "n").tables[0].columns
+    assert (x.facts["nan"], x.facts["infinite"], x.facts["nulls"]) == (1, 2, 1)
+    assert (float(x.facts["min"]), float(x.facts["max"])) == (1, 2.5)
+    assert x.facts["distinct"] == 5
+    assert (d.facts["infinite"], d.facts["outside"], d.facts["future"]) == (1, 2, 1)
+    assert d.facts["newest"].startswith("2024-05-06")
+
+
+def test_zero_dates(request, tmp_path):
+    from conftest import Kind
+
+    kind = Kind("mariadb", request, tmp_path)
+    url = kind.make(
+        "CREATE TABLE z (d DATE NOT NULL)",
+        "INSERT INTO z VALUES ('0000-00-00'), ('2024-01-01'), ('2024-01-02')",
+    )
+    (d,) = kind.look(url, "z").tables[0].columns
+    assert (d.facts["zero_dates"], d.facts["nulls"], d.facts["min"]) == (1, 0, "2024-01-01")
+    assert d.facts["distinct"] == 3
+
+
+def test_sqlite_values_have_their_own_types(sqlite):
+    url = sqlite.make(
+        "CREATE TABLE t (n INTEGER, d TEXT, b BLOB, u)",
+        "INSERT INTO t VALUES (1, '2024-01-01', x'00ff', CAST(x'ff41' AS TEXT)),"
+        " ('many', '2024-02-01', x'01', 'b'), (3, 'soon', NULL, 'b'), (9e999, NULL, NULL, 'b')",
+    )
+    n, d, b, u = sqlite.look(url).tables[0].columns
+    assert (n.facts["mixed"], n.facts["infinite"], n.facts["min"], n.facts["max"]) == (1, 1, 1, 3)
+    assert d.kind == "text"
+    assert (b.facts["longest"], b.facts["nulls"]) == (2, 2)
+    assert u.facts["distinct"] == 2
+
+
+def test_people_are_not_shown(kind, capsys):
+    rows = ", ".join(
+        f"({at}, 'Ann Miller{at % 7}', 'ann{at}@example.com', '+49 170 12345{at:02}',"
+        f" 'Ann{at}@example.org')"
+        for at in range(60)
+    )
+    url = kind.make(
+        "CREATE TABLE customers (id INTEGER, name VARCHAR(40), email VARCHAR(40),"
+        " phone VARCHAR(40), reach VARCHAR(40))",
+        f"INSERT INTO customers VALUES {rows}",
+    )
+    kind.look(url, "customers")
+    kind.look(url, "customers", large=10)
+    said = capsys.readouterr().out
+    for secret in ("Miller", "example", "12345"):
+        assert secret not in said, said
+
+
+def test_words():
+    assert names.words("CustomerID") == names.words("customer_id") == ["customer", "id"]
+    assert names.stem("order_lines") == ("order", "line")
+    assert names.stem("categories") == ("category",)
+    assert names.stem("addresses") == ("address",)
+    assert names.shape("SKU-001") == "aaa-999"
+    assert names.variants(["DE", "de ", "AT"]) == [["DE", "de "]]
+    assert not names.is_personal("orders", "product_name")
+    assert not names.is_personal("orders", "email_id")
+    assert names.is_personal("customers", "name")
+    assert names.is_personal("x", "firstName")
