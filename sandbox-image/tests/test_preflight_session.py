@@ -6,8 +6,9 @@ import sqlite3
 _LOOK = """(
     sorted(name for name in globals() if name not in ('_', '__builtins__')),
     sorted(os.listdir('.')), sorted(os.listdir(os.environ.get('TMPDIR', '/tmp'))),
-    sorted(os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')
-           if os.path.exists(f'/proc/self/fd/{n}')),
+    # The pipe of a cell's output is another one each time.
+    sorted(os.readlink(f'/proc/self/fd/{n}').partition(':[')[0]
+           for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}')),
 )"""
 
 

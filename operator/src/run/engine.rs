@@ -14,14 +14,14 @@ use super::script::{self, Fate};
 use super::state::State;
 use super::told::told;
 use super::workplace::{File, Ids, Workplace, call_id};
-use super::{Parts, Plan, RunError, publish, report};
+use super::{Parts, Plan, RunError, preflight as survey, publish, report};
 use crate::agent::prompts::{Role, Value, Values};
 use crate::agent::{SYSTEM, Step, budget::Spent, tools};
 use crate::html;
 use crate::llm::prices::Cost;
 use crate::llm::{Arguments, Attempt, Class as ModelClass, ModelError, Progress, Request, Turn, Usage};
 use crate::redact::Redactor;
-use crate::sandbox::{Cell, Class as SandboxClass, State as VariablesState, Status, Variables};
+use crate::sandbox::{Cell, Class as SandboxClass, Executed, State as VariablesState, Status, Variables};
 use crate::store::preflight;
 use crate::store::{Key, RunId};
 
@@ -408,7 +408,7 @@ impl<'a> Engine<'a> {
             Role::Cataloging => {
                 let past = reader.past(&earlier).await?;
                 values.insert("dialect", self.plan.database.kind().into());
-                values.insert("tables", self.plan.tables.clone().into());
+                values.insert("tables", self.tables().into());
                 values.insert("max_rows", self.plan.cell.max_rows.into());
                 values.insert("previous_catalog", past.catalog.into());
                 values.insert("previous_summary", past.summary.into());
@@ -468,6 +468,7 @@ impl<'a> Engine<'a> {
         let mut ids = Ids::before(self.journal.next());
         self.place.reset(&mut ids, &env).await?;
         match role {
+            Role::Cataloging if self.state.survey.is_none() => self.survey(&mut ids).await?,
             Role::Cataloging => self.connect(&mut ids).await?,
             Role::Summary => {
                 for file in self.files().await? {
@@ -488,11 +489,34 @@ impl<'a> Engine<'a> {
         self.note(Record::Ready(Ready { role, boot, notice })).await
     }
 
+    /// Finds out whether the database is fit for the run, and which tables are meant.
+    async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
+        let cell = survey::cell(&self.plan.tables, self.plan.allow_writable);
+        let executed = self.place.try_out(ids, &cell).await?;
+        let Some(mut document) = survey::document(&executed.output) else {
+            return Err(self.not_opened(executed));
+        };
+        self.parts.redactor.redact_json(&mut document);
+        let survey = survey::read(document).map_err(|problem| RunError::Database {
+            message: self.redact(&format!("the survey of it can't be read: {problem}")),
+        })??;
+        if let Some(risk) = survey.risk() {
+            self.warn(&risk);
+        }
+        (self.watch)(&Event::Surveyed(survey.clone()));
+        self.note(Record::Surveyed(survey)).await
+    }
+
+    /// Opens the database as the model's code will. It was surveyed before.
     async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
         let executed = self.place.try_out(ids, &Cell::new(CONNECT)).await?;
         if executed.ok {
             return Ok(());
         }
+        Err(self.not_opened(executed))
+    }
+
+    fn not_opened(&self, executed: Executed) -> RunError {
         let message = executed.error.map_or_else(
             || {
                 executed
@@ -510,9 +534,15 @@ impl<'a> Engine<'a> {
                 format!("{}: {first}", raised.name)
             },
         );
-        Err(RunError::Database {
-            message: self.parts.redactor.redact(&message).into_owned(),
-        })
+        RunError::Database {
+            message: self.redact(&message),
+        }
+    }
+
+    /// The tables that an agent is to document.
+    fn tables(&self) -> Vec<String> {
+        let survey = self.state.survey.as_ref();
+        survey.map_or_else(|| self.plan.tables.clone(), survey::Survey::names)
     }
 
     /// Only who catalogs sees the database.
