@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from client import Daemon, make_directory
+from servers import MariaDB, Postgres
 
 TEST_SECONDS = 90
 CORPUS = Path(__file__).parents[2] / "tests" / "corpus" / "frames.json"
@@ -112,6 +113,23 @@ def packed(packed_daemon):
     """The daemon with packages, with a new connection."""
     packed_daemon.reconnect()
     return packed_daemon
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A server of PostgreSQL. Tests make databases and roles of their own in it."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """A server of MariaDB, likewise."""
+    pytest.importorskip("MySQLdb", reason="mysqlclient is not installed")
+    server = MariaDB()
+    yield server
+    server.stop()
 
 
 def assert_quiet(stderr: str) -> None:

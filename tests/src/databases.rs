@@ -23,8 +23,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// The URL of database `shop` for the user `reader`.
+    /// The URL of database `shop` for the user `reader`, who can only read.
     pub fn url(&self) -> String {
+        self.url_of("reader")
+    }
+
+    /// The URL of database `shop` for the user `writer`, who may do everything in it.
+    pub fn url_of_writer(&self) -> String {
+        self.url_of("writer")
+    }
+
+    fn url_of(&self, user: &str) -> String {
         let password: String = PASSWORD
             .bytes()
             .map(|byte| {
@@ -35,7 +44,7 @@ impl Server {
                 }
             })
             .collect();
-        format!("{}://reader:{password}@127.0.0.1:{}/shop", self.scheme, self.port)
+        format!("{}://{user}:{password}@127.0.0.1:{}/shop", self.scheme, self.port)
     }
 }
 
@@ -125,7 +134,13 @@ fn postgres_programs() -> PathBuf {
     found.pop().expect("a PostgreSQL server is installed")
 }
 
-/// PostgreSQL with a database `shop`, in which `reader` may even write: being read-only is the session's.
+/// Makes a database file of `SQLite`, as Python has it.
+pub fn sqlite(file: &Path, sql: &str) {
+    let code = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
+    run(Command::new("python3").args(["-c", code]).arg(file).arg(sql));
+}
+
+/// PostgreSQL with a database `shop`, a `reader` and a `writer`.
 pub fn postgres(sql: &str) -> Server {
     let programs = postgres_programs();
     let directory = directory_for("postgres");
@@ -141,6 +156,9 @@ pub fn postgres(sql: &str) -> Server {
             "--pgdata",
         ])
         .arg(&data));
+    // Who is not the owner has a password.
+    let hosts = "local all all trust\nhost all postgres all trust\nhost all all all scram-sha-256\n";
+    std::fs::write(data.join("pg_hba.conf"), hosts).expect("it can be written");
     let mut process = as_user("postgres", &programs.join("postgres"))
         .arg("-D")
         .arg(&data)
@@ -170,15 +188,18 @@ pub fn postgres(sql: &str) -> Server {
         command
     };
     wait_for("PostgreSQL", &mut process, || psql("postgres", "SELECT 1"));
-    run(&mut psql(
-        "postgres",
-        &format!("CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'"),
-    ));
-    run(&mut psql("postgres", "CREATE DATABASE shop OWNER reader"));
+    for user in ["reader", "writer"] {
+        run(&mut psql(
+            "postgres",
+            &format!("CREATE ROLE {user} LOGIN PASSWORD '{PASSWORD}'"),
+        ));
+    }
+    run(&mut psql("postgres", "CREATE DATABASE shop OWNER writer"));
     run(&mut psql("shop", sql));
     run(&mut psql(
         "shop",
-        "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO writer",
     ));
     Server {
         process,
@@ -189,7 +210,7 @@ pub fn postgres(sql: &str) -> Server {
     }
 }
 
-/// `MariaDB` with a database `shop`, in which `reader` may even write: being read-only is the session's.
+/// `MariaDB` with a database `shop`, a `reader` and a `writer`.
 pub fn mariadb(sql: &str) -> Server {
     let directory = directory_for("mysql");
     let data = directory.path().join("data");
@@ -227,7 +248,8 @@ pub fn mariadb(sql: &str) -> Server {
         "mysql",
         &format!(
             "CREATE DATABASE shop; CREATE USER reader@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; \
-             GRANT ALL ON shop.* TO reader@'127.0.0.1'"
+             CREATE USER writer@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; \
+             GRANT SELECT, SHOW VIEW ON shop.* TO reader@'127.0.0.1'; GRANT ALL ON shop.* TO writer@'127.0.0.1'"
         ),
     ));
     run(&mut client("shop", sql));

@@ -73,11 +73,12 @@ async fn reads(place: Place, url: &str, writes: &str, mounts: Vec<(std::path::Pa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_read() {
+    // Who may even write: being read-only is the session's.
     let server = postgres(TABLES);
     for place in [Place::Local, Place::Container] {
         reads(
             place,
-            &server.url(),
+            &server.url_of_writer(),
             "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
             vec![],
         )
@@ -87,11 +88,12 @@ async fn postgresql_is_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_is_read() {
+    // Likewise.
     let server = mariadb(TABLES);
     // MySQL's driver has no ready-made package: a local environment may lack it, the image never.
     reads(
         Place::Container,
-        &server.url(),
+        &server.url_of_writer(),
         "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
         vec![],
     )

@@ -56,10 +56,11 @@ use super::duration::Duration;
 pub struct CatalogSpec {
     /// Where the database is.
     pub database: Database,
-    /// Which tables: `orders`, `sales.orders`, or patterns such as `sales.*` and `fact_*`.
+    /// Which tables: `orders`, `sales.orders`, or patterns such as `sales.*` and `fact_*`; odd names in double
+    /// quotes.
     #[schemars(
         length(min = 1, max = 200),
-        inner(length(min = 1, max = 130), pattern(r"^[^\s;]+$"))
+        inner(length(min = 1, max = 130), pattern(r#"^(?:[^\s;"]|"[^"\n\r]+")+$"#))
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tables: Vec<String>,
@@ -103,8 +104,12 @@ fn two() -> u32 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Database {
     /// The Secret that holds the database's URL, such as `postgresql://reader:…@host/db`. The role that it
-    /// names should only be able to read.
+    /// names must only be able to read.
     pub secret_ref: DatabaseSecretRef,
+    /// Whether a run may begin although the role can write. Otherwise it is refused, with the statements that
+    /// make a role which can only read.
+    #[serde(default)]
+    pub allow_writable: bool,
 }
 
 /// A key of a Secret in the Catalog's namespace, `url` if not said.

@@ -29,7 +29,7 @@ use crate::store::RunId;
 /// `--output`. Keys come from `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` and the usual `AWS_` variables, or from Secrets in
 /// the manifest. The addresses of the pages go to standard output, progress to standard error.
 ///
-/// Exit codes: 2 wrong usage or manifest, 3 no sandbox, 4 the database can't be read, 5 pages can't be kept,
+/// Exit codes: 2 wrong usage or manifest, 3 no sandbox, 4 the database can't be read or could be written, 5 pages can't be kept,
 /// 6 the model does not answer, 7 tokens, money, turns or time are used up, 8 the model makes no page,
 /// 9 somebody else drives the run, 130 interrupted.
 #[derive(Debug, Args)]
@@ -54,6 +54,9 @@ pub struct RunArguments {
     /// A table: orders, sales.orders, or a pattern such as sales.*; may be repeated
     #[arg(long = "table", short, value_name = "TABLE")]
     pub(super) tables: Vec<String>,
+    /// Go on although the database's role can write
+    #[arg(long)]
+    pub(super) allow_writable: bool,
     /// What you want to know about the tables, in a few sentences
     #[arg(long, value_name = "TEXT")]
     pub(super) intent: Option<String>,
@@ -177,6 +180,7 @@ async fn drive(
     let plan = Plan {
         database,
         tables: wish.tables.clone(),
+        allow_writable: wish.allow_writable,
         intent: wish.intent.clone(),
         model: wish.model.clone(),
         fallbacks: wish.fallbacks.clone(),

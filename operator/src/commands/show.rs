@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::exit;
 use crate::llm::Progress;
 use crate::llm::prices::Cost;
+use crate::run::preflight::Survey;
 use crate::run::{Event, Kind, Outcome, Phase};
 use crate::store::RunId;
 
@@ -281,6 +282,7 @@ fn lasts(event: &Event) -> bool {
         event,
         Event::Claimed { .. }
             | Event::Resumed { .. }
+            | Event::Surveyed(_)
             | Event::Published { .. }
             | Event::Warning(_)
             | Event::Model(Progress::Retrying { .. } | Progress::FellBack { .. })
@@ -295,6 +297,7 @@ fn as_line(event: &Event) -> Option<String> {
             format!("going on with run {run}, which has {entries} entries: {folder}")
         }
         Event::Phase(phase) => phase.as_str().to_owned(),
+        Event::Surveyed(survey) => surveyed(survey),
         Event::Began { role, earlier } => match (role.id(), earlier.len()) {
             (agent, 0) => format!("{agent}: there is no earlier run"),
             (agent, 1) => format!("{agent}: with 1 earlier run"),
@@ -341,6 +344,28 @@ fn as_line(event: &Event) -> Option<String> {
     })
 }
 
+/// What was found of a database, and below it what to know.
+fn surveyed(survey: &Survey) -> String {
+    let tables = match survey.tables.len() {
+        1 => "1 table".to_owned(),
+        count => format!("{} tables", grouped(count as u64)),
+    };
+    let shown = if survey.writes.is_empty() {
+        ", shown to write nothing"
+    } else {
+        ""
+    };
+    let mut line = first_line(&format!(
+        "{} {}, as {}{shown}: {tables}",
+        survey.engine, survey.version, survey.role
+    ));
+    for note in &survey.notes {
+        line.push_str("\n  ");
+        line.extend(note.chars().filter(|it| !it.is_control()));
+    }
+    line
+}
+
 fn as_json(event: &Event) -> Option<Value> {
     Some(match event {
         Event::Claimed { run, folder } => json!({"event": "claimed", "run": run, "folder": folder}),
@@ -348,6 +373,7 @@ fn as_json(event: &Event) -> Option<Value> {
             json!({"event": "resumed", "run": run, "folder": folder, "entries": entries})
         }
         Event::Phase(phase) => json!({"event": "phase", "phase": phase.as_str()}),
+        Event::Surveyed(survey) => json!({"event": "surveyed", "database": survey}),
         Event::Began { role, earlier } => {
             json!({"event": "began", "agent": role.id(), "earlierRuns": earlier})
         }

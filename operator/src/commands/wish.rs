@@ -21,6 +21,7 @@ use crate::store::{Location, S3Options};
 pub(super) struct Wish {
     pub(super) database: SecretString,
     pub(super) tables: Vec<String>,
+    pub(super) allow_writable: bool,
     pub(super) intent: Option<String>,
     pub(super) location: Location,
     pub(super) bucket: Option<S3Options>,
@@ -106,6 +107,7 @@ impl Wish {
         let written = written(Written::default(), arguments);
         let manifest = json!({
             "tables": arguments.tables,
+            "allowWritable": arguments.allow_writable,
             "intent": arguments.intent,
             "output": location.to_string(),
             "model": model,
@@ -115,6 +117,7 @@ impl Wish {
         Ok(Self {
             database,
             tables: arguments.tables.clone(),
+            allow_writable: arguments.allow_writable,
             intent: arguments.intent.clone(),
             location,
             bucket: None,
@@ -183,6 +186,7 @@ impl Wish {
         Ok(Self {
             database,
             tables: spec.tables.clone(),
+            allow_writable: spec.database.allow_writable || arguments.allow_writable,
             intent: spec.intent.clone(),
             location,
             bucket,

@@ -52,8 +52,10 @@ pub(super) fn of_pattern(pattern: &str, value: &Value) -> String {
     let said = quote(value.as_str().unwrap_or_default());
     match pattern {
         duration::PATTERN => format!("{said} is no duration"),
-        r"^[^\s;]+$" => {
-            format!("{said} names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';'")
+        r#"^(?:[^\s;"]|"[^"\n\r]+")+$"# => {
+            format!(
+                "{said} names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';', or odd names in double quotes"
+            )
         }
         r"^/[^:]+$" => format!("{said} is no place for a volume: write an absolute path without ':'"),
         r"^https?://[^\s]+$" => "must be a URL that begins with https:// (or http://)".to_owned(),

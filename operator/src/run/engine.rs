@@ -14,14 +14,16 @@ use super::record::{Beginning, Failure, Raised, Ran, Ready, Record};
 use super::state::State;
 use super::told::told;
 use super::workplace::{File, Ids, Workplace, call_id};
-use super::{Kind, Parts, Plan, RunError, clean, publish, report, script};
+use super::{Kind, Parts, Plan, RunError, clean, preflight as survey, publish, report, script};
 use crate::agent::budget::{Spent, UsedUp};
 use crate::agent::prompts::{Role, Value, Values};
 use crate::agent::{Defeat, SYSTEM, Step, tools};
 use crate::html;
 use crate::llm::prices::Cost;
 use crate::llm::{Attempt, Class as ModelClass, ModelError, Progress, Request, Usage, cut};
-use crate::sandbox::{Cell, Class as SandboxClass, SandboxError, State as VariablesState, Status, Variables};
+use crate::sandbox::{
+    Cell, Class as SandboxClass, Executed, SandboxError, State as VariablesState, Status, Variables,
+};
 use crate::store::{Key, Layout, Prefix, RunId, preflight};
 
 /// How much of the output of a piece of code a model sees, in bytes.
@@ -371,7 +373,7 @@ impl<'a> Engine<'a> {
             Role::Cataloging => {
                 let past = reader.past(&earlier).await?;
                 values.insert("dialect", self.plan.database.kind().into());
-                values.insert("tables", self.plan.tables.clone().into());
+                values.insert("tables", self.tables().into());
                 values.insert("max_rows", self.plan.cell.max_rows.into());
                 values.insert("previous_catalog", past.catalog.into());
                 values.insert("previous_summary", past.summary.into());
@@ -445,6 +447,7 @@ impl<'a> Engine<'a> {
         let mut ids = Ids::before(self.journal.next());
         self.place.reset(&mut ids, &env).await?;
         match role {
+            Role::Cataloging if self.state.survey.is_none() => self.survey(&mut ids).await?,
             Role::Cataloging => self.connect(&mut ids).await?,
             Role::Summary => {
                 for file in self.files().await? {
@@ -488,27 +491,56 @@ impl<'a> Engine<'a> {
             .then(|| format!("[The Python session had to be made anew. {}]", parts.join(" "))))
     }
 
+    /// Finds out whether the database is fit for the run, and which tables are meant.
+    async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
+        let cell = survey::cell(&self.plan.tables, self.plan.allow_writable);
+        let executed = self.place.try_out(ids, &cell).await?;
+        let Some(mut document) = survey::document(&executed.output) else {
+            return Err(self.not_opened(executed));
+        };
+        self.parts.redactor.redact_json(&mut document);
+        let survey = survey::read(document).map_err(|problem| RunError::Database {
+            message: self.redact(&format!("the survey of it can't be read: {problem}")),
+        })??;
+        if let Some(risk) = survey.risk() {
+            self.warn(&risk);
+        }
+        self.note(Record::Surveyed(survey.clone())).await?;
+        (self.watch)(&Event::Surveyed(survey));
+        Ok(())
+    }
+
+    /// Opens the database as the model's code will. It was surveyed before.
     async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
         let executed = self.place.try_out(ids, &Cell::new(CONNECT)).await?;
         if executed.ok {
             return Ok(());
         }
+        Err(self.not_opened(executed))
+    }
+
+    fn not_opened(&self, executed: Executed) -> RunError {
         let Some(raised) = executed.error else {
             // The code is ours: what ended it is the sandbox's trouble, or it waited too long.
             let message = executed
                 .detail
                 .unwrap_or_else(|| executed.status.as_str().to_owned());
-            return Err(if executed.status == Status::Timeout {
+            return if executed.status == Status::Timeout {
                 RunError::Database { message }
             } else {
                 RunError::Sandbox(SandboxError::Setup { message })
-            });
+            };
         };
         let first = raised.message.trim().lines().next().unwrap_or_default();
-        let message = format!("{}: {first}", raised.name);
-        Err(RunError::Database {
-            message: self.parts.redactor.redact(&message).into_owned(),
-        })
+        RunError::Database {
+            message: self.redact(&format!("{}: {first}", raised.name)),
+        }
+    }
+
+    /// The tables that an agent is to document.
+    fn tables(&self) -> Vec<String> {
+        let survey = self.state.survey.as_ref();
+        survey.map_or_else(|| self.plan.tables.clone(), survey::Survey::names)
     }
 
     /// Only who catalogs sees the database.

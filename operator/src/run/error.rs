@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::journal::JournalError;
+use super::preflight::Refusal;
 use super::record::Failure;
 use crate::agent::prompts::PromptError;
 use crate::llm::ModelError;
@@ -61,6 +62,9 @@ pub enum RunError {
         /// What Python said.
         message: String,
     },
+    /// The database is not fit for a run, or what is asked for is not in it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The model does not answer.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -108,6 +112,7 @@ impl RunError {
             | Self::Journal(_) => Kind::Store,
             Self::Sandbox(_) => Kind::Sandbox,
             Self::Database { .. } => Kind::Database,
+            Self::Refused(refusal) => refusal.kind(),
             Self::Model(_) => Kind::Model,
             Self::NoPage(Failure::Defeat(crate::agent::Defeat::UsedUp(_))) => Kind::Budget,
             Self::NoPage(_) => Kind::Agent,

@@ -31,6 +31,8 @@ pub enum Event {
     },
     /// Something begins.
     Phase(Phase),
+    /// The database is fit for the run.
+    Surveyed(super::preflight::Survey),
     /// An agent has its task.
     Began {
         /// Which agent.

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 pub mod event;
 mod journal;
+pub mod preflight;
 mod publish;
 pub mod record;
 pub mod report;
@@ -45,8 +46,10 @@ use crate::store::{Layout, RunId, Store};
 pub struct Plan {
     /// The database.
     pub database: Database,
-    /// The tables.
+    /// The tables, by names and patterns.
     pub tables: Vec<String>,
+    /// Whether the database's role may be one that can write.
+    pub allow_writable: bool,
     /// What the author wants to be known.
     pub intent: Option<String>,
     /// The model.

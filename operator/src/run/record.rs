@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::preflight::Survey;
 use crate::agent::Defeat;
 use crate::agent::budget::Limits;
 use crate::agent::prompts::{Prompt, Role};
@@ -84,6 +85,8 @@ pub enum Record {
         /// With these limits.
         limits: Limits,
     },
+    /// The database is fit for the run, and these tables are meant.
+    Surveyed(Survey),
     /// The sandbox is as an agent needs it.
     Ready(Ready),
     /// An agent has its task.

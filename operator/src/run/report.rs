@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::preflight::Survey;
 use super::record::{Asked, Moment};
 use super::state::{State, Work};
 use crate::agent::budget::Limits;
@@ -31,6 +32,8 @@ pub struct Report {
     seconds: f64,
     attempts: u32,
     asked: Asked,
+    /// What of it was found, and how it was shown that nothing can be written.
+    database: Option<Survey>,
     limits: Limits,
     manifest: Value,
     usage: Usage,
@@ -150,6 +153,7 @@ pub(super) fn report(state: &State) -> Option<Report> {
         seconds: state.driven().as_secs_f64(),
         attempts: state.attempts,
         asked: state.claim.asked.clone(),
+        database: state.survey.clone(),
         limits: state.limits,
         manifest: state.claim.manifest.clone(),
         usage: usage(&state.spent()),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::preflight::Survey;
 use super::record::{Beginning, Claim, Entry, Failure, Moment, Published, Ran, Ready, Record};
 use crate::agent::budget::{Limits, Spent};
 use crate::agent::prompts::Role;
@@ -24,6 +25,8 @@ pub(super) struct State {
     pub(super) works: BTreeMap<Role, Work>,
     pub(super) published: Vec<Published>,
     pub(super) finished: Option<Finish>,
+    /// What is known of the database.
+    pub(super) survey: Option<Survey>,
     /// The sandbox of the agent at work.
     pub(super) ready: Option<Ready>,
     /// The entries so far.
@@ -83,6 +86,7 @@ impl State {
             works: BTreeMap::new(),
             published: Vec::new(),
             finished: None,
+            survey: None,
             ready: None,
             entries: 1,
             current: None,
@@ -127,6 +131,7 @@ impl State {
                     work.ended = None;
                 }
             }
+            Record::Surveyed(survey) => self.survey = Some(survey),
             Record::Ready(ready) => {
                 if let (Some(notice), Some(work)) = (&ready.notice, self.works.get_mut(&ready.role)) {
                     work.agent.notice(notice);

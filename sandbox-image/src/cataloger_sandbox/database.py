@@ -11,10 +11,15 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 STATEMENT_TIMEOUT_MS = 60_000
 CONNECT_TIMEOUT_SECONDS = 10
+_TLS = ("REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 
 
 class DatabaseURLError(ValueError):
     """The URL can't be used. Its text never names the URL, which holds a password."""
+
+
+class NoTLSError(DatabaseURLError):
+    """The URL demands TLS, and the session has none."""
 
 
 def connect_database(url: str | None = None):
@@ -111,22 +116,29 @@ def _postgres_schema(connection, query: str):
 def _mysql(parts: SplitResult, port: int | None):
     import ibis
 
+    query = dict(parse_qsl(parts.query))
     with warnings.catch_warnings():
         # Servers without time zone tables don't know "UTC"; the offset is set below.
         warnings.filterwarnings("ignore", "Unable to set session timezone")
         connection = ibis.mysql.connect(
             **_account(parts, port),
-            **dict(parse_qsl(parts.query)),
+            **query,
             charset="utf8mb4",
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             init_command="SET SESSION TRANSACTION READ ONLY",
         )
     with connection.con.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+        _, cipher = cursor.fetchone() or ("", "")
         cursor.execute("SET SESSION time_zone = '+00:00'")
         if "MariaDB" in connection.con.get_server_info():
             cursor.execute(f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT_MS / 1000}")
         else:
             cursor.execute(f"SET SESSION max_execution_time = {STATEMENT_TIMEOUT_MS}")
+    # MariaDB's client library goes on without it.
+    if query.get("ssl_mode", "").upper() in _TLS and not cipher:
+        connection.disconnect()
+        raise NoTLSError("the URL demands TLS (ssl_mode), and the server has none")
     return connection
 
 
@@ -137,6 +149,8 @@ def _sqlite(parts: SplitResult, _port: int | None):
 
     # Not query_only: ibis needs temporary views, and "ro" keeps the file from every write.
     raw = sqlite3.connect(f"file:{quote(_path(parts))}?mode=ro", uri=True)
+    # Nor is any other file opened, or made.
+    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     # Else an interrupt would wait for the end of the query: SQLite asks Python for nothing.
     raw.set_progress_handler(lambda: 0, 100_000)
     return ibis.sqlite.from_connection(raw)

@@ -26,6 +26,7 @@ from cataloger_sandbox import fence, linux
 from cataloger_sandbox.database import connect_database
 from cataloger_sandbox.display import Display
 from cataloger_sandbox.frames import Reader, decode, encode, frame
+from cataloger_sandbox.preflight import preflight
 from cataloger_sandbox.streams import Sink, Text
 
 # Where the session's own descriptors live, out of the way of loops like closerange(3, 256).
@@ -72,6 +73,8 @@ class Session:
         sys.modules["__main__"] = module
         self.namespace = module.__dict__
         self.namespace.update(__builtins__=builtins, connect_database=connect_database)
+        # For the operator, before an agent's first cell; agents are told nothing of it.
+        self.namespace["_preflight"] = preflight
         builtins.input = _no_input
         builtins.print = self._display.print
         self._restore()

@@ -3,6 +3,7 @@
 mod budgets;
 mod builtin;
 mod input;
+mod preflight;
 mod resume;
 mod scene;
 mod secrets;

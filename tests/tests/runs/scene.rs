@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cataloger_tests::author::Author;
 use cataloger_tests::command::{Cataloger, Output};
+use cataloger_tests::databases;
 use cataloger_tests::model_server::ModelServer;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,12 +32,7 @@ impl Scene {
         // The sandbox has a user of its own.
         open_to_all(directory.path());
         let file = directory.path().join("shop.db");
-        let status = std::process::Command::new("python3")
-            .args(["-c", SHOP])
-            .arg(&file)
-            .status()
-            .unwrap();
-        assert!(status.success());
+        databases::sqlite(&file, SHOP);
         Self { server, directory }
     }
 
@@ -68,18 +64,22 @@ impl Scene {
             .env("DATABASE_URL", &database)
     }
 
+    /// A run into the directory that says by itself what it is over.
+    pub(crate) async fn over(&self, more: &[&str]) -> Cataloger {
+        let pages = self.pages();
+        let mut arguments = vec!["run", "--model", MODEL, "--output", pages.to_str().unwrap()];
+        arguments.extend(more);
+        Cataloger::new(arguments).await.models(&self.server)
+    }
+
     /// Runs it.
     pub(crate) async fn run(&self, more: &[&str]) -> Output {
         self.command(more).await.run().await
     }
 }
 
-const SHOP: &str = "
-import sqlite3, sys
-with sqlite3.connect(sys.argv[1]) as shop:
-    shop.executescript('create table orders (id integer primary key, total real); '
-                       'insert into orders values (1, 2.5), (2, 3), (3, 4);')
-";
+const SHOP: &str = "create table orders (id integer primary key, total real); \
+                    insert into orders values (1, 2.5), (2, 3), (3, 4);";
 
 fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;

@@ -195,6 +195,7 @@ impl Scene {
     pub(crate) fn plan(&self) -> Plan {
         Plan {
             database: Database::new(&self.database().into()).unwrap(),
+            allow_writable: false,
             tables: vec!["orders".into()],
             intent: None,
             model: spec(MODEL),

@@ -135,8 +135,15 @@ fn around(schema: &Value, current: &Value) -> Vec<(Value, bool)> {
                 (json!("https://a b"), false),
             ]);
         }
-        Some(r"^[^\s;]+$") => {
-            values.extend([(json!("s.*"), true), (json!("a b"), false), (json!("a;"), false)]);
+        Some(r#"^(?:[^\s;"]|"[^"\n\r]+")+$"#) => {
+            values.extend([
+                (json!("s.*"), true),
+                (json!("sales.\"Order Details; 2\""), true),
+                (json!("a b"), false),
+                (json!("a;"), false),
+                (json!("\"a"), false),
+                (json!("\"\""), false),
+            ]);
         }
         Some(r"^/[^:]+$") => values.extend([
             (json!("/a/b"), true),

@@ -55,7 +55,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "[orders, 1, 'a b']",
         &[
             "7:20: spec.tables[1]: must be text, but is a number: put it in quotes",
-            "7:23: spec.tables[2]: \"a b\" names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';'",
+            "7:23: spec.tables[2]: \"a b\" names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';', or odd names in double quotes",
         ],
     ),
     (

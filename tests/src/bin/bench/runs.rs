@@ -204,10 +204,11 @@ pub(crate) async fn share(turns: u32) {
         cancel: tokio_util::sync::CancellationToken::new(),
     };
     let file = directory.path().join("shop.db");
-    std::fs::write(&file, "").expect("a database");
+    cataloger_tests::databases::sqlite(&file, "CREATE TABLE orders (id integer)");
     let plan = Plan {
         database: Database::new(&format!("sqlite:///{}", file.display()).into()).expect("a URL"),
         tables: vec!["orders".into()],
+        allow_writable: false,
         intent: None,
         model: spec,
         fallbacks: Vec::new(),
@@ -264,7 +265,7 @@ pub(crate) async fn memory(turns: u32) {
         server.think(author(turns, "print('{} ' * 100_000)", Duration::from_millis(20)).brain());
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("shop.db");
-        std::fs::write(&file, "").expect("a database");
+        cataloger_tests::databases::sqlite(&file, "CREATE TABLE orders (id integer)");
         let pages = directory.path().join("pages");
         let most = (turns * 2).to_string();
         let running = Cataloger::new([
