@@ -109,9 +109,9 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
         is_whole(&bucket, after).await;
         after += 1;
     }
-    // Claimed, ready, began, four turns with four calls and a check, ended, two objects; the same with a shorter
+    // Claimed, surveyed, ready, began, four turns with four calls and a check, ended, two objects; the same with a shorter
     // summary; finished.
-    assert_eq!(after, 26);
+    assert_eq!(after, 27);
 }
 
 /// One run, with all its pages, its variables as they were.
@@ -148,7 +148,7 @@ async fn is_whole(bucket: &s3::Server, after: u32) {
     let report: serde_json::Value = serde_json::from_str(&pages[3].1).unwrap();
     assert_eq!(
         report["attempts"],
-        if after == 25 { 1 } else { 2 },
+        if after == 26 { 1 } else { 2 },
         "after entry {after}"
     );
     for (name, text) in pages.iter().filter(|(name, _)| name != "run.json") {
