@@ -134,8 +134,11 @@ fn postgres_programs() -> PathBuf {
     found.pop().expect("a PostgreSQL server is installed")
 }
 
-/// Makes a database file of `SQLite`, as Python has it.
+/// Makes a database file of `SQLite`, as Python has it, in a directory that the sandbox's own user can enter.
 pub fn sqlite(file: &Path, sql: &str) {
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let directory = file.parent().expect("it is in a directory");
+    std::fs::set_permissions(directory, open).expect("it is ours");
     let code = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
     run(Command::new("python3").args(["-c", code]).arg(file).arg(sql));
 }

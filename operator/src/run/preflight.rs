@@ -181,7 +181,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, failure) in self.0.iter().enumerate() {
             if index > 0 {
-                formatter.write_str("\n")?;
+                formatter.write_str("\n\n")?;
             }
             failure.fmt(formatter)?;
         }
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(refusal.kind(), Kind::Database);
         assert_eq!(
             refusal.to_string(),
-            "there is no table 'oders'\nThe nearest names are listed here.\n  public.orders\n\
+            "there is no table 'oders'\nThe nearest names are listed here.\n  public.orders\n\n\
              the role r\\u{1b}[2J can write:\n  INSERT on table t (granted to PUBLIC)\n  do everything (x)\nMake another.\n  \
              CREATE ROLE x;\n  GRANT y;"
         );
@@ -299,7 +299,7 @@ mod tests {
 
         #[test]
         fn tables_are_no_code(name in ".*") {
-            let cell = cell(&[name.clone()], false);
+            let cell = cell(std::slice::from_ref(&name), false);
             let inner = cell.code.strip_prefix("_preflight(tables=__import__('json').loads(").unwrap();
             let inner = inner.strip_suffix("), allow_writable=False)").unwrap();
             // JSON's strings without controls and surrogates are Python's.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::scene::{self, Scene};
 
 /// The entries of the run that is killed.
-const ENTRIES: u32 = 29;
+const ENTRIES: u32 = 30;
 
 /// Ends a process as soon as an entry of its journal is in the bucket.
 #[derive(Default)]
@@ -126,7 +126,7 @@ async fn nothing_is_lost_nor_done_twice_wherever_it_is_killed() {
         is_whole(&bucket, after).await;
         after += 1;
     }
-    // Claimed, ready, began, six turns with five calls and two checks, ended, two objects; ready, began, two turns with
+    // Claimed, surveyed, ready, began, six turns with five calls and two checks, ended, two objects; ready, began, two turns with
     // a call and a check, ended, two objects; finished.
     assert_eq!(after, ENTRIES + 1);
 }

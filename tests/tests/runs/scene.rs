@@ -29,8 +29,6 @@ impl Scene {
         let server = ModelServer::start().await;
         server.think(author.brain());
         let directory = tempfile::tempdir().unwrap();
-        // The sandbox has a user of its own.
-        open_to_all(directory.path());
         let file = directory.path().join("shop.db");
         databases::sqlite(&file, SHOP);
         Self { server, directory }
@@ -80,11 +78,6 @@ impl Scene {
 
 const SHOP: &str = "create table orders (id integer primary key, total real); \
                     insert into orders values (1, 2.5), (2, 3), (3, 4);";
-
-fn open_to_all(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
 
 /// The runs in a directory of pages, the oldest first.
 pub(crate) fn runs(pages: &Path) -> Vec<String> {

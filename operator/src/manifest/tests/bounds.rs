@@ -11,7 +11,7 @@ use crate::api::definitions;
 fn full(kind: &str) -> Vec<Value> {
     let specs = if kind == "Catalog" {
         vec![json!({
-            "database": {"secretRef": {"name": "db", "key": "url"}},
+            "database": {"secretRef": {"name": "db", "key": "url"}, "allowWritable": true},
             "tables": ["a"],
             "storage": {"s3": {
                 "bucket": "pages", "prefix": "p", "region": "eu", "endpoint": "https://h",
@@ -253,7 +253,7 @@ fn what_the_schemas_say_is_what_holds() {
         }
         let untested: Vec<&String> = seen.missing.difference(&seen.fields).collect();
         assert!(untested.is_empty(), "{untested:?}");
-        assert_eq!(seen.defaults, if kind == "Catalog" { 9 } else { 1 });
+        assert_eq!(seen.defaults, if kind == "Catalog" { 10 } else { 1 });
         assert!(seen.limits > 30, "{kind}: {}", seen.limits);
     }
 }

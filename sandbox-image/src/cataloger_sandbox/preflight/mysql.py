@@ -127,7 +127,6 @@ def _reader(result: Survey) -> list[str]:
     return [
         f"CREATE USER {account} IDENTIFIED BY 'CHOOSE-A-PASSWORD';",
         *(f"GRANT SELECT, SHOW VIEW ON {_both(it)} TO {account};" for it in result.tables),
-        *dict.fromkeys(it.undo for it in result.writes if it.undo),
     ]
 
 

@@ -122,7 +122,6 @@ def _reader(cursor, result: Survey) -> list[str]:
         f"GRANT CONNECT ON DATABASE {quoted[result.database]} TO {name};",
         *(f"GRANT USAGE ON SCHEMA {quoted[it]} TO {name};" for it in schemas),
         *(f"GRANT SELECT ON {it.sql} TO {name};" for it in result.tables),
-        *dict.fromkeys(it.undo for it in result.writes if it.undo),
     ]
 
 

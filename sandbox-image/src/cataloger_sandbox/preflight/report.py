@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 SHOWN = 5
 
 
+_OF_ALL = "-- What PUBLIC has every role has. This takes it from all of them:"
+
+
 class Failure(Exception):
     """Why a run can't begin: what is wrong, and what to do. Holds neither URL nor password."""
 
@@ -106,15 +109,23 @@ class Survey:
         }
 
     def _refusal(self, writes: list[dict]) -> dict:
-        advice = (
-            "Make a role that can only read, by these statements, and name it in the URL. Or say "
-            "allowWritable in the manifest (--allow-writable), if that risk is taken."
+        # Without a table there is nothing that it could read.
+        statements = self.statements if self.tables else []
+        how = (
+            "by these statements"
+            if statements
+            else "as will be written here once the tables are found"
         )
+        advice = (
+            f"Make a role that can only read, {how}, and name it in the URL. Or say allowWritable "
+            "in the manifest (--allow-writable), if that risk is taken."
+        )
+        if undo := list(dict.fromkeys(it.undo for it in self.writes if it.undo)):
+            statements = statements and [*statements, _OF_ALL, *undo]
         problem = f"the role {self.role} can write"
         return Failure("writable", problem, advice).document() | {
             "writes": writes,
-            # Without a table there is nothing to read.
-            "statements": self.statements if self.tables else [],
+            "statements": statements,
         }
 
 
