@@ -8,7 +8,8 @@ from client import KEY, Closed
 
 HEX = re.compile(r"[0-9a-f]{32}")
 OTHER_KEY = bytes(32)
-NO_PATIENCE = {"HELLO_SECONDS": 0.2, "BEAT_SECONDS": 0.2, "DEAD_SECONDS": 0.6}
+# Short, and long enough for a busy machine to shake hands in.
+NO_PATIENCE = {"HELLO_SECONDS": 1.5, "BEAT_SECONDS": 0.5, "DEAD_SECONDS": 2.0}
 
 
 def _refused(controller, answer, code: str) -> dict:
