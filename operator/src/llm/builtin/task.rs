@@ -140,7 +140,7 @@ mod tests {
     use crate::agent::prompts::{Prompts, Role, Value, Values};
 
     fn rendered(role: Role, values: Vec<(&'static str, Value)>) -> String {
-        let prompts = Prompts::bundled();
+        let prompts = Prompts::embedded().unwrap();
         let values: Values = values.into_iter().collect();
         prompts.get(role).render(&values).unwrap()
     }
