@@ -230,7 +230,7 @@ def test_beats(start):
     """Who beats stays, who falls silent is dropped; the daemon beats too."""
     daemon = start(constants=NO_PATIENCE)
     ready = daemon.reconnect()
-    assert ready["beat_ms"] == 200
+    assert ready["beat_ms"] == 500
     for _ in range(8):
         assert daemon.controller.next_of("beat")
         daemon.controller.send({"type": "beat"})

@@ -39,7 +39,7 @@ pub(super) const RELATE: &str = "# Which rows refer to which?\nlook.relate()";
 /// From nothing to a survey of the tables.
 pub(super) fn begin(task: &Catalog) -> Vec<String> {
     let mut cells = vec![LOADER.to_owned()];
-    cells.extend(PROFILER.iter().map(|module| load(module)));
+    cells.extend(PROFILER.iter().map(load));
     let tables: Vec<String> = task.tables.iter().map(|name| quoted(name)).collect();
     cells.push(format!(
         "# What is there?\nfrom profiler.session import Session\n\n\
@@ -75,7 +75,7 @@ pub(super) fn more(page: &str) -> String {
 /// Compares catalogs.
 pub(super) fn compare(task: &Summary) -> Vec<String> {
     let mut cells = vec![LOADER.to_owned()];
-    cells.extend(COMPARISON.iter().map(|module| load(module)));
+    cells.extend(COMPARISON.iter().map(load));
     let earlier: Vec<String> = task.earlier.iter().map(|name| quoted(name)).collect();
     cells.push(format!(
         "# What has changed?\nfrom profiler.compare import changes\n\nchanges({}, [{}])",

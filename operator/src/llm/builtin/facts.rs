@@ -106,7 +106,9 @@ pub(super) struct Sample {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Table {
-    pub(super) table: usize,
+    /// Its number.
+    #[serde(rename = "table")]
+    pub(super) number: usize,
     pub(super) schema: String,
     pub(super) name: String,
     pub(super) kind: String,
@@ -247,7 +249,7 @@ impl Facts {
             Record::Missing(missing) => self.missing.push(missing),
             Record::Found(found) => self.found.push(found),
             Record::Table(table) => {
-                self.tables.insert(table.table, *table);
+                self.tables.insert(table.number, *table);
             }
             Record::Column(column) => {
                 let Some(table) = self.tables.get_mut(&column.table) else {

@@ -154,3 +154,6 @@ fn catalog(task: &task::Catalog, past: &Past<'_>) -> Move {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use super::markup::{escape, short};
 
 /// How many bytes a summary may have, with some to spare.
 const BUDGET: usize = 5_000;
-/// So many of the heaviest changes are told.
-const TOLD: [usize; 5] = [40, 25, 15, 10, 5];
+/// So many of the heaviest changes are told, with so many letters of a name or value.
+const TOLD: [(usize, usize); 7] = [(40, 120), (25, 90), (15, 60), (10, 60), (10, 30), (5, 20), (3, 8)];
 const STYLE: &str = include_str!("summary.css");
 
 /// What a comparison has found.
@@ -57,8 +57,8 @@ pub(in crate::llm::builtin) struct Change {
 /// The page.
 pub(in crate::llm::builtin) fn changes(task: &Summary, compared: &Compared) -> String {
     let mut page = String::new();
-    for told in TOLD {
-        page = write(task, compared, told);
+    for (told, letters) in TOLD {
+        page = write(task, compared, told, letters);
         if page.len() <= BUDGET {
             break;
         }
@@ -66,7 +66,8 @@ pub(in crate::llm::builtin) fn changes(task: &Summary, compared: &Compared) -> S
     page
 }
 
-fn write(task: &Summary, compared: &Compared, told: usize) -> String {
+fn write(task: &Summary, compared: &Compared, told: usize, letters: usize) -> String {
+    let text = |text: &str| escape(&short(text, letters));
     let head = compared.head.clone().unwrap_or_default();
     let number = head.changes;
     let (title, lead) = if compared.unreadable || compared.head.is_none() {
@@ -106,7 +107,7 @@ fn write(task: &Summary, compared: &Compared, told: usize) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"q\">{lead}</p>\n"
     );
-    out.push_str(&list(compared, told));
+    out.push_str(&list(compared, told, letters));
     if !compared.rows.is_empty() {
         out.push_str("<ul>\n");
         for (table, rows) in compared.rows.iter().take(told) {
@@ -127,11 +128,12 @@ fn write(task: &Summary, compared: &Compared, told: usize) -> String {
     if !head.skipped.is_empty() {
         notes.push(format!(
             "passed over, since not readable by machines: {}",
-            escape(&head.skipped.join(", "))
+            text(&head.skipped.join(", "))
         ));
     }
     if !notes.is_empty() {
         let shown = notes.len().min(told.min(6));
+        let notes = &notes[..];
         let mut line = notes[..shown].join("; ");
         if shown < notes.len() {
             let _ = write!(line, "; and {} more", notes.len() - shown);
@@ -143,7 +145,8 @@ fn write(task: &Summary, compared: &Compared, told: usize) -> String {
 }
 
 /// The heaviest changes by their tables, then the names of the tables of the others.
-fn list(compared: &Compared, told: usize) -> String {
+fn list(compared: &Compared, told: usize, letters: usize) -> String {
+    let text = |text: &str| escape(&short(text, letters));
     let mut out = String::new();
     let shown = &compared.changes[..compared.changes.len().min(told)];
     let mut tables: Vec<&str> = Vec::new();
@@ -156,7 +159,7 @@ fn list(compared: &Compared, told: usize) -> String {
         // Writing to a string can't fail.
         let _ = write!(out, "<h2><code>{}</code></h2>\n<ul>\n", text(table));
         for change in shown.iter().filter(|change| change.on == table) {
-            let _ = writeln!(out, "<li>{}</li>", words(change));
+            let _ = writeln!(out, "<li>{}</li>", words(change, letters));
         }
         out.push_str("</ul>\n");
     }
@@ -193,7 +196,8 @@ fn list(compared: &Compared, told: usize) -> String {
     out
 }
 
-fn words(change: &Change) -> String {
+fn words(change: &Change, letters: usize) -> String {
+    let text = |text: &str| escape(&short(text, letters));
     let name = format!(
         "<code>{}</code>",
         text(
@@ -243,8 +247,4 @@ fn words(change: &Change) -> String {
         (None, Some(after)) => format!("{what} <b>{new}</b> ({})", text(after)),
         (None, None) => what,
     }
-}
-
-fn text(text: &str) -> String {
-    escape(&short(text, 120))
 }

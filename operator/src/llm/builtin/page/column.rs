@@ -341,7 +341,7 @@ fn counts(column: &Column, of: Option<u64>) -> Option<String> {
         }
         (Some(least), Some(most), "blob") => parts.push(format!("{}–{} bytes", count(least), count(most))),
         (Some(least), Some(most), "array") => {
-            parts.push(format!("{}–{} elements", count(least), count(most)))
+            parts.push(format!("{}–{} elements", count(least), count(most)));
         }
         (Some(least), Some(most), "json") => parts.push(format!("{}–{} letters", count(least), count(most))),
         _ => {}

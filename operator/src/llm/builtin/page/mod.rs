@@ -21,25 +21,28 @@ use super::task::Catalog;
 
 /// How many bytes a page may have.
 const BUDGET: usize = 400_000;
-/// So many warnings are told at the top.
+/// So many warnings are told at the top, the others on demand.
 const TOLD: usize = 25;
 const STYLE: &str = include_str!("style.css");
 
 /// From much to little: the first that fits is taken.
 const DETAILS: [Detail; 6] = [
-    detail(usize::MAX, true, false),
-    detail(usize::MAX, false, false),
-    detail(40, false, false),
-    detail(40, false, true),
-    detail(8, false, true),
-    detail(0, false, true),
+    detail(usize::MAX, true, false, 400),
+    detail(usize::MAX, false, false, 300),
+    detail(usize::MAX, false, true, 200),
+    detail(40, false, true, 200),
+    detail(8, false, true, 100),
+    detail(0, false, true, 100),
 ];
+/// So many bytes are kept for what comes after the list of tables.
+const REST: usize = 6_000;
 
-const fn detail(columns: usize, charts: bool, bare: bool) -> Detail {
+const fn detail(columns: usize, charts: bool, bare: bool, warnings: usize) -> Detail {
     Detail {
         columns,
         charts,
         bare,
+        warnings,
     }
 }
 
@@ -58,20 +61,32 @@ pub(super) fn catalog(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], 
 fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detail) -> String {
     let warnings = warnings::of(facts);
     let around = Around::new(facts, &warnings);
-    let title = match facts.database.name.as_str() {
+    let title = match facts.database.name.trim() {
         "" => "Catalog".to_owned(),
         name => escape(name),
     };
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\">\n",
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
         escape(&serde_json::to_string(&task.tables).unwrap_or_default()),
+        if warnings.len() > detail.warnings {
+            " data-cut-warnings=\"1\""
+        } else {
+            ""
+        },
     );
     out.push_str(&head(&title, task, facts));
-    out.push_str(&list_of_warnings(&warnings, facts));
-    out.push_str(&index(facts, &warnings));
-    for (number, table) in &facts.tables {
-        out.push_str(&table::section(*number, table, &around, detail));
+    out.push_str(&list_of_warnings(&warnings, facts, detail.warnings));
+    out.push_str(&index(
+        facts,
+        &warnings,
+        detail,
+        BUDGET.saturating_sub(out.len() + REST),
+    ));
+    if detail.columns > 0 {
+        for (number, table) in &facts.tables {
+            out.push_str(&table::section(*number, table, &around, detail));
+        }
     }
     out.push_str(&method(facts, problems, detail));
     out.push_str("</main>\n</body>\n</html>\n");
@@ -148,7 +163,7 @@ fn said(warning: &Warning, table: Option<&Table>) -> String {
     )
 }
 
-fn list_of_warnings(warnings: &[Warning], facts: &Facts) -> String {
+fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String {
     let mut out = String::from("<section id=\"warnings\">\n<h2>Warnings</h2>\n");
     if warnings.is_empty() {
         out.push_str(
@@ -159,7 +174,7 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts) -> String {
         return out;
     }
     out.push_str("<ul class=\"ws\">\n");
-    for (at, warning) in warnings.iter().enumerate() {
+    for (at, warning) in warnings.iter().take(most).enumerate() {
         let of = facts.tables.get(&warning.table);
         let table = of.map(full).unwrap_or_default();
         let place = match &warning.column {
@@ -187,15 +202,29 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts) -> String {
     if warnings.len() > TOLD {
         out.push_str("</details>\n");
     }
+    if warnings.len() > most {
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            out,
+            "<p>{most} of {} are listed, the heaviest.</p>",
+            warnings.len()
+        );
+    }
     out.push_str("</section>\n");
     out
 }
 
-fn index(facts: &Facts, warnings: &[Warning]) -> String {
+fn index(facts: &Facts, warnings: &[Warning], detail: Detail, room: usize) -> String {
     let mut out = String::from(
         "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption>All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
     );
+    let alone = detail.columns == 0;
+    let mut listed = 0;
     for found in &facts.found {
+        if alone && out.len() > room {
+            break;
+        }
+        listed += 1;
         let number = found.table;
         let Some(table) = facts.tables.get(&number) else {
             // Writing to a string can't fail.
@@ -225,8 +254,20 @@ fn index(facts: &Facts, warnings: &[Warning]) -> String {
         };
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\"><a href=\"#t{number}\">{}</a>{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
-            qualified(&table.schema, &table.name),
+            "<tr{}><th scope=\"row\">{}{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
+            if alone {
+                table::attributes(table, 0)
+            } else {
+                String::new()
+            },
+            if alone {
+                qualified(&table.schema, &table.name)
+            } else {
+                format!(
+                    "<a href=\"#t{number}\">{}</a>",
+                    qualified(&table.schema, &table.name)
+                )
+            },
             table::rows(table),
             found.columns,
             if own.is_empty() {
@@ -236,7 +277,18 @@ fn index(facts: &Facts, warnings: &[Warning]) -> String {
             },
         );
     }
-    out.push_str("</tbody></table></div>\n</section>\n");
+    out.push_str("</tbody></table></div>\n");
+    if facts.found.len() > listed {
+        let _ = writeln!(
+            out,
+            "<p class=\"w\">{listed} of {} tables are listed, for want of room on one page.</p>",
+            facts.found.len()
+        );
+    }
+    if alone {
+        out.push_str("<p class=\"w\">There are too many tables for their columns to be on one page: catalog fewer at once.</p>\n");
+    }
+    out.push_str("</section>\n");
     out
 }
 

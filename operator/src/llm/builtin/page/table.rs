@@ -19,6 +19,8 @@ pub(super) struct Detail {
     pub(super) charts: bool,
     /// Only names and types.
     pub(super) bare: bool,
+    /// So many warnings at most.
+    pub(super) warnings: usize,
 }
 
 /// What sections know of each other.
@@ -111,7 +113,8 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
     out
 }
 
-fn attributes(table: &Table, shown: usize) -> String {
+/// What the next run compares.
+pub(super) fn attributes(table: &Table, shown: usize) -> String {
     let mut out = format!(
         " data-table=\"{}\" data-kind=\"{}\" data-how=\"{}\" data-key=\"{}\"",
         escape(&full(table)),
@@ -266,7 +269,7 @@ fn relation(reference: &Reference, outward: bool, around: &Around<'_>) -> String
             name(&reference.to_columns.join(", "))
         },
     );
-    let _ = write!(out, " <small>{}</small></li>\n", proof(reference));
+    let _ = writeln!(out, " <small>{}</small></li>", proof(reference));
     out
 }
 

@@ -207,6 +207,11 @@ fn of_column(table: &Table, column: &Column, add: &mut Add<'_>) {
             "with an empty text, where null is not allowed",
         );
     }
+    of_values(table, column, (rows, filled), add);
+}
+
+/// What all values together tell.
+fn of_values(table: &Table, column: &Column, (rows, filled): (u64, u64), add: &mut Add<'_>) {
     if filled == 0 && rows > 0 {
         add(
             Weight::Look,

@@ -169,6 +169,9 @@ class Comparison:
             self._add(3, "reference", of.get("on", ""), reference, **values)
 
     def _warnings(self) -> None:
+        if self.before.cut_warnings or self.after.cut_warnings:
+            self.notes.append("not all warnings are on both pages")
+            return
         before, after = self.before.warnings, self.after.warnings
         for key in sorted(set(before) ^ set(after)):
             kind, at = key

@@ -11,6 +11,7 @@ from profiler.sample import summarize
 
 DRAWN = 20_000
 CELLS = 400_000
+HUGE = 5_000_000  # from so many rows on, a pass tells little more than counts and extremes
 
 
 class Clock:
@@ -74,11 +75,13 @@ def _is_small(engine: Engine, table: Table, clock: Clock, large: int) -> bool:
 
 def _pass(engine: Engine, table: Table, columns: list[Column], clock: Clock, drawn: str | None):
     """Count all that one reading of the table gives. Returns the sample, if one was to be drawn."""
+    lean = drawn is not None and (table.estimate or 0) > HUGE
     wanted = [(None, "rows", "COUNT(*)")]
     if drawn:
         wanted.append((None, "sample", drawn))
     for column in columns:
-        wanted += [(column, fact, sql) for fact, sql in engine.aggregates(column).items()]
+        facts = engine.lean(column) if lean else engine.aggregates(column)
+        wanted += [(column, fact, sql) for fact, sql in facts.items()]
     sample = None
     limit = 45 if drawn else 30
     for at in range(0, len(wanted), engine.targets if drawn else 500):
@@ -101,7 +104,26 @@ def _pass(engine: Engine, table: Table, columns: list[Column], clock: Clock, dra
     for column in columns:
         if "filled" in column.facts:
             column.facts["nulls"] = rows - column.facts.pop("filled")
+        if lean:
+            _heed_types(engine, column)
     return sample
+
+
+def _heed_types(engine: Engine, column: Column) -> None:
+    """Drop extremes that were taken without a look at each value, and are not what they seem."""
+    facts = column.facts
+    ends = [facts.get(fact) for fact in ("min", "max")]
+    numbers = all(isinstance(end, (int, float)) and math.isfinite(end) for end in ends)
+    if column.kind == "number" and engine.dialect == "SQLite" and not numbers:
+        facts.pop("min", None)
+        facts.pop("max", None)
+    if column.kind == "time" and "newest" not in facts:
+        if all(isinstance(end, str) and end[:4].isdigit() for end in ends):
+            if ends[1] < engine.tomorrow:
+                facts["newest"] = ends[1]
+        else:
+            facts.pop("min", None)
+            facts.pop("max", None)
 
 
 def _apart(engine: Engine, table: Table, part: list, clock: Clock) -> list:

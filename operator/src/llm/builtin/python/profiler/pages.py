@@ -10,6 +10,7 @@ class Catalog:
     """A catalog, as far as it can be compared."""
 
     run: str = ""
+    cut_warnings: bool = False
     asked: list[str] = field(default_factory=list)
     tables: dict[str, dict] = field(default_factory=dict)
     columns: dict[str, dict[str, dict]] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class _Reader(HTMLParser):
         if "catalog" in of:
             self.is_ours = of["catalog"] == "1"
             self.catalog.run = of.get("run", "")
+            self.catalog.cut_warnings = "cut-warnings" in of
             self.catalog.asked = json.loads(of.get("asked", "[]"))
         elif "table" in of:
             self._table = of["table"]
