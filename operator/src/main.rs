@@ -1,8 +1,9 @@
 //! The `cataloger` binary: subcommands and wiring, nothing else.
 
+use cataloger::commands::arguments::RunArguments;
 use cataloger::commands::comment::{self, CommentArguments};
 use cataloger::commands::crds::{self, CrdsArguments};
-use cataloger::commands::run::{self, RunArguments};
+use cataloger::commands::run;
 use cataloger::commands::session::{self, SessionArguments};
 use cataloger::logs;
 use clap::{Parser, Subcommand};

@@ -1,5 +1,6 @@
 //! The subcommands of `cataloger`: arguments in, exit codes out. What they do is in the other rooms.
 
+pub mod arguments;
 pub mod comment;
 pub mod crds;
 pub mod exit;

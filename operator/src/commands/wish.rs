@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::run::{RunArguments, time};
+use super::arguments::RunArguments;
 use crate::agent::budget::Limits;
 use crate::api::CatalogSpec;
 use crate::api::catalog::Limits as Written;
@@ -126,7 +126,7 @@ impl Wish {
             providers,
             prices: Prices::bundled().clone(),
             limits: limits(&written, arguments)?,
-            execute_timeout: time(written.execute_timeout),
+            execute_timeout: written.execute_timeout.into(),
             max_rows: written.max_rows,
             manifest,
             secrets: Vec::new(),
@@ -195,7 +195,7 @@ impl Wish {
             providers: models.providers,
             prices,
             limits: limits(&written, arguments)?,
-            execute_timeout: time(written.execute_timeout),
+            execute_timeout: written.execute_timeout.into(),
             max_rows: written.max_rows,
             manifest: serde_json::to_value(&manifest.catalog).unwrap_or_default(),
             secrets: Vec::new(),
@@ -297,6 +297,6 @@ fn limits(written: &Written, arguments: &RunArguments) -> Result<Limits, WishErr
         tokens: written.max_tokens,
         cost,
         turns: written.max_iterations,
-        time: time(written.timeout),
+        time: written.timeout.into(),
     })
 }

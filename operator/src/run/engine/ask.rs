@@ -1,0 +1,133 @@
+//! Asks the model, and keeps account of what was paid.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use crate::agent::prompts::Role;
+use crate::agent::{SYSTEM, Step, tools};
+use crate::llm::prices::Cost;
+use crate::llm::{Attempt, Class, ModelError, Progress, Request, Usage};
+use crate::run::event::Event;
+use crate::run::record::Record;
+use crate::run::{RunError, clean};
+
+impl Engine<'_> {
+    pub(super) async fn ask(&mut self, role: Role) -> Result<(), RunError> {
+        let Some(work) = self.state.of(role) else {
+            return Err(self.broken("no agent is at work"));
+        };
+        let agent = &work.agent;
+        let (limits, spent) = (agent.limits(), agent.spent());
+        (self.watch)(&Event::Asking {
+            turn: spent.turns + 1,
+            of: limits.turns,
+        });
+        let prices = &self.parts.prices;
+        let failed = Mutex::new(Vec::new());
+        let again = |attempts: &[Attempt]| {
+            if let Ok(mut failed) = failed.lock() {
+                attempts.clone_into(&mut failed);
+            }
+            let mut with = spent;
+            for attempt in attempts {
+                let price = prices.get(&attempt.asked);
+                with.add(attempt.spent, price.map(|price| price.cost(attempt.spent)));
+            }
+            limits.used_up(&with, Duration::ZERO).is_none()
+        };
+        let tools = tools::definitions();
+        let left = limits.time.saturating_sub(self.elapsed());
+        let request = Request {
+            system: SYSTEM,
+            messages: agent.messages(),
+            tools: &tools,
+            max_output_tokens: agent.max_output(),
+            cache: true,
+            deadline: Some(Instant::now() + left),
+            again: Some(&again),
+        };
+        let (watch, redactor) = (self.watch, &self.parts.redactor);
+        let mut text = redactor.stream();
+        let mut progress = |progress: Progress| {
+            if let Some(event) = clean::progress(progress, redactor, &mut text) {
+                watch(&Event::Model(event));
+            }
+        };
+        let answer = tokio::select! {
+            // What has come was paid for.
+            biased;
+            answer = self.parts.model.complete(&request, &mut progress) => Some(answer),
+            () = self.parts.cancel.cancelled() => None,
+        };
+        match answer {
+            None => {
+                let failed = failed.into_inner().unwrap_or_default();
+                if !failed.is_empty() {
+                    self.note_unanswered("interrupted", failed).await?;
+                }
+                Err(RunError::Interrupted)
+            }
+            Some(Ok(mut turn)) => {
+                clean::turn(&mut turn, redactor);
+                let cost = prices.cost_of(&turn);
+                let text = turn.text.clone();
+                self.note(Record::Answered { turn, cost }).await?;
+                (self.watch)(&Event::Answered {
+                    text,
+                    spent: self.state.spent(),
+                    limits: self.state.limits,
+                });
+                Ok(())
+            }
+            Some(Err(error)) => self.unanswered(role, error).await,
+        }
+    }
+
+    pub(super) async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
+        let attempts = match &error {
+            ModelError::Exhausted { attempts, .. } => attempts.clone(),
+            error => vec![Attempt {
+                asked: error.model().unwrap_or_else(|| self.parts.model.spec()).clone(),
+                problem: error.to_string(),
+                spent: error.spent(),
+                waited: Duration::ZERO,
+            }],
+        };
+        self.note_unanswered(&error.to_string(), attempts).await?;
+        if error.class() == Class::Shorten {
+            // If nothing can be left out any more, the agent gives up.
+            return self.note(Record::Shortened).await;
+        }
+        let over = self
+            .state
+            .of(role)
+            .is_some_and(|work| matches!(work.agent.next(self.elapsed()), Step::GiveUp(_)));
+        // That is why it was not asked again.
+        if over { Ok(()) } else { Err(error.into()) }
+    }
+
+    pub(super) async fn note_unanswered(
+        &mut self,
+        problem: &str,
+        mut attempts: Vec<Attempt>,
+    ) -> Result<(), RunError> {
+        for attempt in &mut attempts {
+            attempt.problem = self.redact(&attempt.problem);
+        }
+        let cost = attempts
+            .iter()
+            .filter(|attempt| attempt.spent != Usage::default())
+            .map(|attempt| Some(self.parts.prices.get(&attempt.asked)?.cost(attempt.spent)))
+            .sum::<Option<Cost>>();
+        let problem = self.redact(problem);
+        self.note(Record::Unanswered {
+            problem,
+            attempts,
+            cost,
+        })
+        .await
+    }
+}

@@ -1,0 +1,88 @@
+//! Checks what agents hand in, and publishes it with its script.
+
+use super::Engine;
+use crate::agent::prompts::Role;
+use crate::html;
+use crate::run::event::Event;
+use crate::run::record::{Failure, Published, Record};
+use crate::run::{RunError, publish, script};
+use crate::store::Key;
+
+impl Engine<'_> {
+    /// What is wrong with a page, for the model.
+    pub(super) fn problem(&self, role: Role, page: &str) -> Option<String> {
+        let rules = match role {
+            Role::Cataloging => html::Rules::CATALOG,
+            Role::Summary => html::Rules::SUMMARY,
+        };
+        let refusal = html::check(page, &rules).err()?;
+        Some(self.redact(&refusal.to_string()))
+    }
+
+    /// A page as it may be published. It was checked when it was handed in, perhaps by another release.
+    pub(super) fn fit(&self, role: Role, page: &str) -> Result<String, RunError> {
+        let page = self.redact(page);
+        match self.problem(role, &page) {
+            None => Ok(page),
+            Some(problem) => Err(RunError::NoPage(Failure::Trouble(problem))),
+        }
+    }
+
+    pub(super) fn script(&self, role: Role) -> String {
+        let cells: Vec<script::Ran<'_>> = self
+            .state
+            .of(role)
+            .map_or(&[][..], |work| &work.cells)
+            .iter()
+            .zip(1..)
+            .map(|(ran, number)| script::Ran {
+                number,
+                code: &ran.code,
+                fate: ran.into(),
+            })
+            .collect();
+        let kind = match role {
+            Role::Cataloging => script::Kind::Catalog,
+            Role::Summary => script::Kind::Summary,
+        };
+        let asked = &self.state.claim.asked;
+        let (tables, model) = (asked.tables.join(", "), asked.model.to_string());
+        let facts = [
+            ("Database", asked.database.as_str()),
+            ("Tables", tables.as_str()),
+            ("Model", model.as_str()),
+        ];
+        script::script(kind, self.journal.run(), &facts, &cells)
+    }
+
+    pub(super) async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
+        if self.state.is_published(key.name()) {
+            return Ok(());
+        }
+        // It was redacted where it came from; nothing leaves that was not looked at once more.
+        let published = self.write(key, self.redact(&content)).await?;
+        let bytes = published.bytes;
+        self.note(Record::Published(published)).await?;
+        self.published(key, bytes);
+        Ok(())
+    }
+
+    pub(super) async fn write(&self, key: &Key, content: String) -> Result<Published, RunError> {
+        publish::publish(
+            &*self.parts.store,
+            &self.parts.cancel,
+            self.journal.run(),
+            key,
+            content,
+        )
+        .await
+    }
+
+    pub(super) fn published(&self, key: &Key, bytes: u64) {
+        (self.watch)(&Event::Published {
+            name: key.name().to_owned(),
+            uri: self.parts.store.uri(key),
+            bytes,
+        });
+    }
+}

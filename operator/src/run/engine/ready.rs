@@ -1,0 +1,189 @@
+//! Sees to it that there is a sandbox as an agent needs it, also after one was lost.
+
+use tokio::time::timeout;
+
+use super::Engine;
+use super::task::file_name;
+use crate::agent::Defeat;
+use crate::agent::budget::UsedUp;
+use crate::agent::prompts::Role;
+use crate::llm::cut;
+use crate::run::event::{Event, Phase};
+use crate::run::record::{Failure, Ready, Record};
+use crate::run::workplace::{File, Ids};
+use crate::run::{RunError, preflight as survey};
+use crate::sandbox::{Cell, Class, Executed, SandboxError, Status, Variables};
+
+/// How often, in one attempt, a lost sandbox is replaced.
+const REPLACEMENTS: u32 = 3;
+/// Opens the database as the model's code will, and leaves nothing behind.
+const CONNECT: &str = "connect_database().disconnect()";
+
+impl Engine<'_> {
+    /// Sees to it that there is a sandbox with all that an agent has made in it, within the time of the run.
+    pub(super) async fn make_ready(&mut self, role: Role) -> Result<(), RunError> {
+        loop {
+            let limit = self.state.limits.time;
+            let left = limit.saturating_sub(self.elapsed());
+            match timeout(left, self.prepare(role)).await {
+                Ok(Err(RunError::Sandbox(error))) if self.is_replaceable(&error) => {
+                    self.replace(&error.to_string()).await;
+                }
+                Ok(result) => return result,
+                Err(_) => {
+                    self.place.discard().await;
+                    let used_up = UsedUp::Time { limit };
+                    return Err(RunError::NoPage(Failure::Defeat(Defeat::UsedUp(used_up))));
+                }
+            }
+        }
+    }
+
+    /// Whether another sandbox may help. One that has run something else by an id of ours is none of ours.
+    pub(super) fn is_replaceable(&self, error: &SandboxError) -> bool {
+        let lost = error.class() == Class::Rebuild || matches!(error, SandboxError::Conflict { .. });
+        lost && self.replaced < REPLACEMENTS
+    }
+
+    pub(super) async fn prepare(&mut self, role: Role) -> Result<(), RunError> {
+        let known = self.state.ready.clone();
+        let env = self.variables(role);
+        if self.place.is_empty() {
+            (self.watch)(&Event::Phase(Phase::Provisioning));
+        }
+        let boot = self
+            .place
+            .open(known.as_ref().map(|ready| &ready.boot), &env)
+            .await?;
+        if known.is_some_and(|ready| ready.boot == boot && ready.role == role) {
+            return Ok(());
+        }
+        let mut ids = Ids::before(self.journal.next());
+        self.place.reset(&mut ids, &env).await?;
+        match role {
+            Role::Cataloging if self.state.survey.is_none() => self.survey(&mut ids).await?,
+            Role::Cataloging => self.connect(&mut ids).await?,
+            Role::Summary => {
+                for file in self.files().await? {
+                    self.place.put(&mut ids, &file).await?;
+                }
+            }
+        }
+        let notice = self.rebuild(role, &mut ids).await?;
+        self.note(Record::Ready(Ready { role, boot, notice })).await
+    }
+
+    /// Makes the variables of an agent again; what it must know, if not all is as it was.
+    pub(super) async fn rebuild(&self, role: Role, ids: &mut Ids) -> Result<Option<String>, RunError> {
+        let Some(work) = self.state.of(role).filter(|work| !work.cells.is_empty()) else {
+            return Ok(None);
+        };
+        let cells = work.living_cells();
+        (self.watch)(&Event::Rebuilding { cells: cells.len() });
+        let differ = self
+            .place
+            .rebuild(ids, cells, &self.cell(role, String::new()))
+            .await?;
+        let mut parts = Vec::new();
+        if cells.len() < work.cells.len() {
+            parts.push("Files that your earlier calls wrote are gone.".to_owned());
+        }
+        if !differ.is_empty() {
+            // Whole messages are redacted, and cut then: half a secret is none that is known.
+            let differ: Vec<String> = differ
+                .iter()
+                .map(|message| cut(&self.redact(message), 200))
+                .collect();
+            parts.push(format!(
+                "Your last {} calls were run again, but not all came out as before: {}. Look at a variable before you \
+                 rely on it.",
+                cells.len(),
+                differ.join("; ")
+            ));
+        }
+        Ok((!parts.is_empty())
+            .then(|| format!("[The Python session had to be made anew. {}]", parts.join(" "))))
+    }
+
+    /// Finds out whether the database is fit for the run, and which tables are meant.
+    pub(super) async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
+        let cell = survey::cell(&self.plan.tables, self.plan.allow_writable);
+        let executed = self.place.try_out(ids, &cell).await?;
+        let Some(mut document) = survey::document(&executed.output) else {
+            return Err(self.not_opened(executed));
+        };
+        self.parts.redactor.redact_json(&mut document);
+        let survey = survey::read(document).map_err(|problem| RunError::Database {
+            message: self.redact(&format!("the survey of it can't be read: {problem}")),
+        })??;
+        if let Some(risk) = survey.risk() {
+            self.warn(&risk);
+        }
+        self.note(Record::Surveyed(survey.clone())).await?;
+        (self.watch)(&Event::Surveyed(survey));
+        Ok(())
+    }
+
+    /// Opens the database as the model's code will. It was surveyed before.
+    pub(super) async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
+        let executed = self.place.try_out(ids, &Cell::new(CONNECT)).await?;
+        if executed.ok {
+            return Ok(());
+        }
+        Err(self.not_opened(executed))
+    }
+
+    pub(super) fn not_opened(&self, executed: Executed) -> RunError {
+        let Some(raised) = executed.error else {
+            // The code is ours: what ended it is the sandbox's trouble, or it waited too long.
+            let message = executed
+                .detail
+                .unwrap_or_else(|| executed.status.as_str().to_owned());
+            return if executed.status == Status::Timeout {
+                RunError::Database { message }
+            } else {
+                RunError::Sandbox(SandboxError::Setup { message })
+            };
+        };
+        let first = raised.message.trim().lines().next().unwrap_or_default();
+        RunError::Database {
+            message: self.redact(&format!("{}: {first}", raised.name)),
+        }
+    }
+
+    /// Only who catalogs sees the database.
+    pub(super) fn variables(&self, role: Role) -> Variables {
+        let mut env = Variables::new();
+        if role == Role::Cataloging {
+            env.insert("DATABASE_URL", self.plan.database.url().clone());
+        }
+        env
+    }
+
+    /// The catalogs that the summary is made from.
+    pub(super) async fn files(&self) -> Result<Vec<File>, RunError> {
+        let run = self.journal.run();
+        let earlier = self
+            .state
+            .of(Role::Summary)
+            .map_or(&[][..], |work| &work.beginning.earlier);
+        let mut files = Vec::new();
+        for run in std::iter::once(run).chain(earlier.iter().copied()) {
+            // One that was removed meanwhile is missed by the code that looks for it, and the model sees that.
+            if let Some(content) = self.reader().catalog(run).await? {
+                files.push(File {
+                    path: file_name(run),
+                    content,
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Lets go of a lost sandbox.
+    pub(super) async fn replace(&mut self, problem: &str) {
+        self.replaced += 1;
+        self.warn(&format!("the sandbox is replaced: {problem}"));
+        self.place.discard().await;
+    }
+}
