@@ -1,3 +1,5 @@
+//! What is understood, and how.
+
 use secrecy::ExposeSecret as _;
 
 use super::*;

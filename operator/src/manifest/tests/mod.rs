@@ -1,3 +1,5 @@
+//! Manifests, good and bad.
+
 mod bounds;
 mod good;
 mod models;

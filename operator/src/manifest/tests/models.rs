@@ -1,3 +1,5 @@
+//! Which models, keys, prices and buckets come out of a manifest.
+
 use secrecy::ExposeSecret as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Scripts as texts; `tests/tests/scripts.rs` runs them.
+
 use super::*;
 
 fn run() -> RunId {
