@@ -77,14 +77,13 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
     );
     out.push_str(&head(&title, task, facts));
     out.push_str(&list_of_warnings(&warnings, facts, detail.warnings));
-    out.push_str(&index(
-        facts,
-        &warnings,
-        detail,
-        BUDGET.saturating_sub(out.len() + REST),
-    ));
+    out.push_str(&index(&around, detail, BUDGET.saturating_sub(out.len() + REST)));
     if detail.columns > 0 {
         for (number, table) in &facts.tables {
+            if out.len() > BUDGET {
+                // It is not going to be taken.
+                break;
+            }
             out.push_str(&table::section(*number, table, &around, detail));
         }
     }
@@ -214,7 +213,8 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
     out
 }
 
-fn index(facts: &Facts, warnings: &[Warning], detail: Detail, room: usize) -> String {
+fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
+    let facts = around.facts;
     let mut out = String::from(
         "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption>All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
     );
@@ -239,7 +239,7 @@ fn index(facts: &Facts, warnings: &[Warning], detail: Detail, room: usize) -> St
         let newest = warnings::age(table).map_or(String::new(), |(_, _, newest)| {
             escape(newest.get(..10).unwrap_or(newest))
         });
-        let own: Vec<&Warning> = warnings.iter().filter(|it| it.table == number).collect();
+        let own = around.warnings_of(number);
         let class = match own.iter().map(|it| it.weight).min() {
             Some(Weight::Serious) => " x",
             Some(Weight::Look) => " l",

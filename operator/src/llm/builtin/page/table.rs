@@ -26,9 +26,13 @@ pub(super) struct Detail {
 /// What sections know of each other.
 pub(super) struct Around<'a> {
     pub(super) facts: &'a Facts,
-    pub(super) warnings: &'a [Warning],
+    /// Warnings by the numbers of their tables.
+    pub(super) warnings: BTreeMap<usize, Vec<&'a Warning>>,
     /// Numbers of tables by schema and name.
     pub(super) numbers: BTreeMap<(&'a str, &'a str), usize>,
+    /// References by the numbers of the tables that they come from, and lead to.
+    pub(super) from: BTreeMap<usize, Vec<&'a Reference>>,
+    pub(super) to: BTreeMap<usize, Vec<&'a Reference>>,
 }
 
 impl<'a> Around<'a> {
@@ -38,11 +42,28 @@ impl<'a> Around<'a> {
             .iter()
             .map(|(number, table)| ((table.schema.as_str(), table.name.as_str()), *number))
             .collect();
-        Self {
+        let mut around = Self {
             facts,
-            warnings,
+            warnings: BTreeMap::new(),
             numbers,
+            from: BTreeMap::new(),
+            to: BTreeMap::new(),
+        };
+        for warning in warnings {
+            around.warnings.entry(warning.table).or_default().push(warning);
         }
+        for reference in &facts.references {
+            around.from.entry(reference.table).or_default().push(reference);
+            if let Some(target) = around.target(reference) {
+                around.to.entry(target).or_default().push(reference);
+            }
+        }
+        around
+    }
+
+    /// The warnings about a table.
+    pub(super) fn warnings_of(&self, number: usize) -> &[&'a Warning] {
+        self.warnings.get(&number).map_or(&[], Vec::as_slice)
     }
 
     fn target(&self, reference: &Reference) -> Option<usize> {
@@ -79,7 +100,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
         let _ = writeln!(out, "<p class=\"d\">{}</p>", escape(comment));
     }
     out.push_str(&facts(number, table, around));
-    let of_this: Vec<&Warning> = around.warnings.iter().filter(|it| it.table == number).collect();
+    let of_this = around.warnings_of(number);
     if !of_this.is_empty() && !detail.bare {
         out.push_str("<ul class=\"ws\">\n");
         for warning in of_this.iter().take(12) {
@@ -201,12 +222,8 @@ fn facts(number: usize, table: &Table, around: &Around<'_>) -> String {
 
 /// What refers where: declared first, then what was found, which looks different.
 fn relations(number: usize, around: &Around<'_>) -> String {
-    let all = &around.facts.references;
-    let from: Vec<&Reference> = all.iter().filter(|it| it.table == number).collect();
-    let to: Vec<&Reference> = all
-        .iter()
-        .filter(|it| around.target(it) == Some(number))
-        .collect();
+    let from = around.from.get(&number).map_or(&[][..], Vec::as_slice);
+    let to = around.to.get(&number).map_or(&[][..], Vec::as_slice);
     let mut out = String::new();
     for (title, list, outward) in [("References", from, true), ("Referenced by", to, false)] {
         if list.is_empty() {
@@ -308,10 +325,11 @@ fn columns(number: usize, table: &Table, around: &Around<'_>, detail: Detail) ->
             continue;
         }
         let reference = around
-            .facts
-            .references
-            .iter()
-            .find(|it| it.table == number && it.columns == [column.name.as_str()] && !it.possible);
+            .from
+            .get(&number)
+            .into_iter()
+            .flatten()
+            .find(|it| it.columns == [column.name.as_str()] && !it.possible);
         let to = reference.and_then(|it| Some((it, around.target(it)?)));
         let anchor = to.map(|(_, target)| format!("t{target}"));
         let place = Place {

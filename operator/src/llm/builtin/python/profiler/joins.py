@@ -44,6 +44,7 @@ _ROLES = {
     "successor": None, "superior": None, "leader": None, "lead": None, "head": None,
 }  # fmt: skip
 _SELF = {role for role, to in _ROLES.items() if to is None}
+_PREFIXES = {"tbl", "t", "dim", "fact", "stg", "tb", "raw", "src", "d", "f"}
 _LINKS = {"by", "to", "of", "from"}
 _PEOPLE = {"user", "employee", "person", "account", "member", "staff", "customer", "contact"}
 
@@ -66,16 +67,14 @@ class Join:
 
 def found(engine: Engine, tables: list[Table], clock: Clock) -> list[Join]:
     """The joins among these tables, the best for each column, proved by the data."""
-    parents = [(table, key) for table in tables for key in _keys(table)]
+    parents = _Parents(tables)
     joins = []
     for table in tables:
         declared = {tuple(reference.columns) for reference in table.references}
         for column in table.columns:
             if (column.name,) in declared or not _may_refer(column):
                 continue
-            ranked = sorted(
-                _candidates(table, column, parents, tables), key=lambda join: -join.score
-            )
+            ranked = sorted(_candidates(table, column, parents), key=lambda join: -join.score)
             best = _proved(engine, ranked[:6], clock)
             if best:
                 joins.append(best)
@@ -119,35 +118,63 @@ def _may_refer(column: Column) -> bool:
     return column.facts.get("longest", 0) <= 64
 
 
-def _bare(name: str, tables: list[Table]) -> tuple[str, ...]:
-    """A table's name in words, without what all tables' names begin with."""
-    stem = names.stem(name)
+def _bare(tables: list[Table]) -> list[tuple[str, ...]]:
+    """The tables' names in words, without what all of them begin with."""
     stems = [names.stem(table.name) for table in tables]
-    firsts = {stem[0] for stem in stems if len(stem) > 1}
-    if len(stems) > 2 and len(firsts) == 1 and all(len(stem) > 1 for stem in stems):
-        stem = stem[1:]
-    while len(stem) > 1 and stem[0] in {
-        "tbl",
-        "t",
-        "dim",
-        "fact",
-        "stg",
-        "tb",
-        "raw",
-        "src",
-        "d",
-        "f",
-    }:
-        stem = stem[1:]
-    return stem
-
-
-def _candidates(table: Table, column: Column, parents: list, tables: list[Table]) -> list[Join]:
+    shared = len({stem[:1] for stem in stems}) == 1 and len(stems) > 2
+    if shared and all(len(stem) > 1 for stem in stems):
+        stems = [stem[1:] for stem in stems]
     out = []
-    for parent, key in parents:
+    for stem in stems:
+        while len(stem) > 1 and stem[0] in _PREFIXES:
+            stem = stem[1:]
+        out.append(stem)
+    return out
+
+
+class _Parents:
+    """All keys, found by what a name could say of them: looking at each would take too long."""
+
+    def __init__(self, tables: list[Table]) -> None:
+        self.bare = dict(zip(tables, _bare(tables), strict=True))
+        self._by_last: dict[str, list] = {}
+        self._by_key: dict[tuple[str, ...], list] = {}
+        self._by_letter: dict[str, list] = {}
+        self._people: list = []
+        self._own: dict[Table, list] = {}
+        for table in tables:
+            for key in _keys(table):
+                parent, there = (table, key), self.bare[table]
+                self._by_key.setdefault(names.stem(key.name), []).append(parent)
+                self._own.setdefault(table, []).append(parent)
+                if there:
+                    self._by_last.setdefault(there[-1], []).append(parent)
+                    self._by_letter.setdefault(there[0][0], []).append(parent)
+                    if there[-1] in _PEOPLE:
+                        self._people.append(parent)
+
+    def of(self, table: Table, column: Column) -> list:
+        """The keys that a column could refer to."""
+        words = names.stem(column.name)
+        bare = words[:-1] if words and words[-1] in _KEYS else words
+        if len(words) == 1 and words[0].endswith("id") and len(words[0]) > 3:
+            bare = (names.singular(words[0][:-2]),)
+        out = [*self._by_key.get(words, ()), *self._own.get(table, ())]
+        if bare:
+            out += self._by_last.get(bare[-1], ())
+            out += self._people if set(bare) & set(_ROLES) else ()
+            if not self._by_last.get(bare[-1]):
+                letters = {bare[0][0], bare[-1][0]}
+                out += [one for letter in letters for one in self._by_letter.get(letter, ())]
+        return list(dict.fromkeys(out))
+
+
+def _candidates(table: Table, column: Column, parents: _Parents) -> list[Join]:
+    out = []
+    for parent, key in parents.of(table, column):
         if key is column or not _fit(column, key):
             continue
-        join = _judged(table, column, parent, key, tables)
+        join = _judged(table, column, parent, key, parents.bare[parent])
         if join is not None and join.score >= POSSIBLE - 3:
             out.append(join)
     return out
@@ -163,12 +190,12 @@ def _fit(column: Column, key: Column) -> bool:
 
 
 def _judged(
-    table: Table, column: Column, parent: Table, key: Column, tables: list[Table]
+    table: Table, column: Column, parent: Table, key: Column, there: tuple[str, ...]
 ) -> Join | None:
     join = Join(table, column, parent, key, 0)
     words = names.stem(column.name)
     suffix = bool(words) and words[-1] in _KEYS
-    named, why = _by_name(table, column, parent, key, tables)
+    named, why = _by_name(table, column, parent, key, there)
     if not named:
         return None
     join.evidence.append(why)
@@ -193,11 +220,10 @@ def _judged(
 
 
 def _by_name(
-    table: Table, column: Column, parent: Table, key: Column, tables: list[Table]
+    table: Table, column: Column, parent: Table, key: Column, there: tuple[str, ...]
 ) -> tuple[int, str]:
     """How clearly a column's name says that it refers to a key, and by what."""
     words = bare = names.stem(column.name)
-    there = _bare(parent.name, tables)
     suffix = bool(bare) and bare[-1] in _KEYS
     if suffix:
         bare = bare[:-1]
