@@ -26,7 +26,6 @@ from cataloger_sandbox import fence, linux
 from cataloger_sandbox.database import connect_database
 from cataloger_sandbox.display import Display
 from cataloger_sandbox.frames import Reader, decode, encode, frame
-from cataloger_sandbox.preflight import preflight
 from cataloger_sandbox.streams import Sink, Text
 
 # Where the session's own descriptors live, out of the way of loops like closerange(3, 256).
@@ -36,6 +35,13 @@ _CELLS_KEPT = 64
 _CELL_BYTES_KEPT = 8 * 1024 * 1024
 _FUTURE_FLAGS = 0x1FF0000  # what "from __future__ import" sets in a code object
 _MESSAGE_LIMIT = 1000
+
+
+def _preflight(*tables, **options) -> None:
+    """Survey the database. What that needs is imported here: most sessions never do."""
+    from cataloger_sandbox.preflight import preflight
+
+    preflight(*tables, **options)
 
 
 class InputNotAvailable(RuntimeError):
@@ -74,7 +80,7 @@ class Session:
         self.namespace = module.__dict__
         self.namespace.update(__builtins__=builtins, connect_database=connect_database)
         # For the operator, before an agent's first cell; agents are told nothing of it.
-        self.namespace["_preflight"] = preflight
+        self.namespace["_preflight"] = _preflight
         builtins.input = _no_input
         builtins.print = self._display.print
         self._restore()
