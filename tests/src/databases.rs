@@ -23,6 +23,25 @@ pub struct Server {
 }
 
 impl Server {
+    /// Changes the password of a role of PostgreSQL.
+    pub fn set_password(&self, role: &str, password: &str) {
+        let password = password.replace('\'', "''");
+        run(Command::new(postgres_programs().join("psql"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                "postgres",
+            ])
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", &format!("ALTER ROLE {role} PASSWORD '{password}'")]));
+    }
+
     /// The URL of database `shop` for the user `reader`, who can only read.
     pub fn url(&self) -> String {
         self.url_of("reader")

@@ -399,6 +399,7 @@ async fn passwords_of_a_real_database() {
             .url()
             .replace(&percent(PASSWORD, true, b""), &percent(&secret, true, b""));
         assert!(url.contains(&percent(&secret, true, b"")), "{url}");
+        database.set_password("reader", &secret);
         let plan = Plan {
             database: Database::new(&url.into()).unwrap(),
             ..scene.plan()

@@ -16,6 +16,8 @@ pub(super) enum Task {
 pub(super) struct Catalog {
     /// The tables, as they were named.
     pub(super) tables: Vec<String>,
+    /// As the author asked for them.
+    pub(super) asked: Vec<String>,
     /// When the run began, for people.
     pub(super) run: String,
     /// What the author wants to know.
@@ -38,6 +40,7 @@ pub(super) struct Summary {
 }
 
 const TABLES: &str = "Document these tables, and no others:";
+const ASKED: &str = "what is meant by it and does not stand above is not there:";
 const EARLIER: &str = "The earlier catalogs, the newest first, are:";
 const INTENT: [&str; 2] = [
     "The author of this catalog wants the following.",
@@ -61,8 +64,11 @@ impl Task {
                    another model";
         let run = run.ok_or_else(|| own.to_owned())?;
         if let Some(rest) = after(text, TABLES) {
+            let tables = list(rest);
+            let asked = after(text, ASKED).map(list).filter(|asked| !asked.is_empty());
             return Ok(Self::Catalog(Catalog {
-                tables: list(rest),
+                asked: asked.unwrap_or_else(|| tables.clone()),
+                tables,
                 run,
                 intent: intent(text),
                 seconds: number(text, "A call may take ").unwrap_or(60),
@@ -162,6 +168,7 @@ mod tests {
         values.push(("intent", "What is an order?\n\nAnd why?".to_owned().into()));
         let with = Task::read(&rendered(Role::Cataloging, values)).unwrap();
         let mut wanted = Catalog {
+            asked: list.clone(),
             tables: list,
             run: "2026-11-21 12:00:00 UTC".into(),
             intent: String::new(),

@@ -28,7 +28,11 @@ impl<'a> Engine<'a> {
             Role::Cataloging => {
                 let past = reader.past(&earlier).await?;
                 values.insert("dialect", self.plan.database.kind().into());
-                values.insert("tables", self.tables().into());
+                let tables = self.tables();
+                if tables != self.plan.tables {
+                    values.insert("patterns", self.plan.tables.clone().into());
+                }
+                values.insert("tables", tables.into());
                 values.insert("max_rows", self.plan.cell.max_rows.into());
                 values.insert("previous_catalog", past.catalog.into());
                 values.insert("previous_summary", past.summary.into());

@@ -68,7 +68,7 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
-        escape(&serde_json::to_string(&task.tables).unwrap_or_default()),
+        escape(&serde_json::to_string(&task.asked).unwrap_or_default()),
         if warnings.len() > detail.warnings {
             " data-cut-warnings=\"1\""
         } else {

@@ -6,6 +6,7 @@ A result is cut when it is long, so what does not fit into one waits for ``more(
 import difflib
 import fnmatch
 import json
+import re
 from datetime import UTC, datetime
 
 from profiler import joins as joining
@@ -227,8 +228,13 @@ def _short(value):
 
 def _matches(pattern: str, tables: list[Table], default: str) -> list[Table]:
     """The tables that a name or pattern means. A bare name means the default schema's first."""
-    exact = [table for table in tables if f"{table.schema}.{table.name}" == pattern]
-    bare = [table for table in tables if table.name == pattern]
+    exact = [
+        table
+        for table in tables
+        if f"{table.schema}.{table.name}" == pattern
+        or [table.schema, table.name] == _parts(pattern)
+    ]
+    bare = [table for table in tables if table.name == pattern or [table.name] == _parts(pattern)]
     bare.sort(key=lambda table: table.schema != default)
     if exact or bare:
         return exact or bare[:1]
@@ -247,6 +253,17 @@ def _matches(pattern: str, tables: list[Table], default: str) -> list[Table]:
         or (
             "." not in pattern and table.schema == default and fnmatch.fnmatchcase(table.name, glob)
         )
+    ]
+
+
+def _parts(pattern: str) -> list[str]:
+    """The parts of a name of which odd ones stand in quotes; none of one that is no such name."""
+    part = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^."`]+'
+    if not re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", pattern):
+        return []
+    return [
+        found[1:-1].replace(found[0] * 2, found[0]) if found[0] in '"`' else found
+        for found in re.findall(part, pattern)
     ]
 
 
