@@ -109,10 +109,13 @@ async fn tables_are_found_before_the_model_is_asked() {
         .iter()
         .find_map(|record| record["began"]["task"].as_str())
         .unwrap();
+    // The tables that there are come first; how they were asked for stands apart.
+    let (tables, asked) = task.split_once("They were asked for").unwrap();
     assert!(
-        task.contains("public.order_lines") && !task.contains("ord*"),
+        tables.contains("public.order_lines") && !tables.contains("ord*"),
         "{task}"
     );
+    assert!(asked.contains("- `public.ord*`"), "{task}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

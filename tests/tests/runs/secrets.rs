@@ -498,6 +498,7 @@ async fn the_command_says_none() {
         let url = database
             .url()
             .replace(&percent(PASSWORD, true, b""), &percent(&secrets[0], true, b""));
+        database.set_password("reader", &secrets[0]);
         let mut command = scene.command(if json { &["--json"] } else { &[] }).await;
         if number == 2 {
             command = scene
