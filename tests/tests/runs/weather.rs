@@ -186,9 +186,9 @@ async fn a_database_that_cannot_be_read_is_said_before_anything_is_paid() {
     let scene = Scene::new().await;
     let no_file = "sqlite:////no/such/file.db".to_owned();
     for (url, says) in [
-        (wrong, "Access denied"),
-        (nowhere, "refused"),
-        (no_file, "unable to open"),
+        (wrong, "the server refuses the password of reader"),
+        (nowhere, "127.0.0.1"),
+        (no_file, "/no/such/file.db"),
     ] {
         let output = scene.command(&[]).await.env("DATABASE_URL", &url).run().await;
         assert_eq!(output.code(), Some(4), "{url}: {}", output.stderr);
@@ -198,10 +198,7 @@ async fn a_database_that_cannot_be_read_is_said_before_anything_is_paid() {
             .filter(|line| line.starts_with("cataloger: "))
             .collect::<Vec<_>>()
             .join("\n");
-        assert!(
-            last.contains("the database can't be opened") && last.contains(says),
-            "{last}"
-        );
+        assert!(last.contains(says), "{last}");
         assert!(
             !output.stderr.contains("passw0rd") && !output.stderr.contains(PASSWORD),
             "{}",
