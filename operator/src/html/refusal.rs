@@ -116,19 +116,15 @@ impl Problems {
         }
     }
 
-    /// How many are told.
-    pub(super) fn len(&self) -> usize {
-        self.told.len()
+    pub(super) fn is_empty(&self) -> bool {
+        self.told.is_empty()
     }
 
-    pub(super) fn into_result(self) -> Result<(), Refusal> {
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        Err(Refusal {
+    pub(super) fn refusal(self) -> Refusal {
+        Refusal {
             problems: self.told,
             untold: self.untold,
-        })
+        }
     }
 }
 
@@ -168,14 +164,14 @@ mod tests {
     #[test]
     fn the_same_is_told_once_and_not_everything_is() {
         let mut problems = Problems::default();
-        assert_eq!(problems.len(), 0);
+        assert!(problems.is_empty());
         for number in 0..25 {
             problems.add(Finding::new(format!("problem {number}"), "do not"), || {
                 "here".into()
             });
         }
         problems.add(Finding::new("problem 0", "do not"), || unreachable!());
-        let refusal = problems.into_result().unwrap_err();
+        let refusal = problems.refusal();
         let told = refusal.to_string();
         assert!(
             told.contains("\n- problem 0; do not. It is here (and 1 more)\n- problem 1; do"),

@@ -3,12 +3,14 @@
 //! It must not know the rules for pages: it takes any text, however broken or hostile, reads it once from
 //! front to back, and remembers no nesting but that of what it leaves out.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 
-use super::lexer::{Lexer, Piece};
-use super::references::decode;
+use html5ever::tokenizer::states::RawKind;
+use html5ever::tokenizer::{Tag, TagKind, Token, TokenSink, TokenSinkResult};
+
+use super::reading::read;
 use super::refusal::is_unwanted;
-use super::tag::Tag;
 use super::words::{Words, set};
 
 /// Elements that stand in the middle of a line.
@@ -20,7 +22,12 @@ static INLINE: Words = Words::new(|| {
 });
 
 /// Elements whose content is not shown.
-const UNSEEN: [&str; 2] = ["template", "noscript"];
+const UNSEEN: [&str; 7] = [
+    "iframe", "noembed", "noframes", "noscript", "script", "style", "template",
+];
+
+/// Elements that keep the lines of their text.
+const KEEPING_LINES: [&str; 4] = ["plaintext", "pre", "textarea", "xmp"];
 
 /// The same in drawings.
 const UNSEEN_IN_SVG: [&str; 3] = ["title", "desc", "metadata"];
@@ -30,11 +37,44 @@ const UNSEEN_IN_SVG: [&str; 3] = ["title", "desc", "metadata"];
 ///
 /// Takes any input, in time that grows as the input does.
 pub fn text(page: &str, most: usize) -> String {
-    let mut reader = Reader::default();
-    for lexeme in Lexer::new(page) {
-        reader.take(&lexeme.piece);
+    // What comes after a tag without end is not seen.
+    let (reader, _) = read(page, Tokens::default(), |_| false);
+    reader.0.into_inner().lines.finish(most)
+}
+
+/// What a tokenizer gives to a [`Reader`].
+#[derive(Default)]
+struct Tokens(RefCell<Reader>);
+
+impl TokenSink for Tokens {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _: u64) -> TokenSinkResult<()> {
+        let mut reader = self.0.borrow_mut();
+        match token {
+            Token::CharacterTokens(text) => reader.text(&text),
+            Token::TagToken(tag) => {
+                let is_start = tag.kind == TagKind::StartTag;
+                reader.tag(&tag);
+                if is_start && reader.svg == 0 {
+                    return raw(&tag.name);
+                }
+            }
+            _ => {}
+        }
+        TokenSinkResult::Continue
     }
-    reader.lines.finish(most)
+}
+
+/// How a browser goes on after a start tag.
+fn raw(element: &str) -> TokenSinkResult<()> {
+    TokenSinkResult::RawData(match element {
+        "title" | "textarea" => RawKind::Rcdata,
+        "script" => RawKind::ScriptData,
+        "style" | "xmp" | "iframe" | "noembed" | "noframes" => RawKind::Rawtext,
+        "plaintext" => return TokenSinkResult::Plaintext,
+        _ => return TokenSinkResult::Continue,
+    })
 }
 
 /// What is left out until its end.
@@ -63,37 +103,30 @@ enum Row {
 }
 
 impl Reader {
-    fn take(&mut self, piece: &Piece<'_>) {
-        match piece {
-            Piece::Text(raw) if self.unseen.is_none() => {
-                let keeps_lines = self.pre > 0 && self.row == Row::Outside;
-                self.lines.add(&decode(raw, false), keeps_lines);
-            }
-            Piece::Raw(element, raw) if self.unseen.is_none() => match element.name {
-                "title" => {
-                    self.lines.end();
-                    self.lines.add(&decode(raw, false), false);
-                    self.lines.end();
-                }
-                "textarea" => self.lines.add(&decode(raw, false), true),
-                "xmp" | "plaintext" => self.lines.add(raw, true),
-                _ => {}
-            },
-            Piece::Start(tag) => self.start(tag),
-            Piece::End(tag) => self.end(&tag.name),
-            _ => {}
+    fn text(&mut self, text: &str) {
+        if self.unseen.is_none() {
+            self.lines.add(text, self.pre > 0 && self.row == Row::Outside);
         }
     }
 
-    fn start(&mut self, tag: &Tag<'_>) {
-        self.svg += usize::from(tag.name == "svg" && !tag.self_closing);
+    fn tag(&mut self, tag: &Tag) {
+        match tag.kind {
+            TagKind::StartTag => self.start(tag),
+            TagKind::EndTag => self.end(&tag.name),
+        }
+    }
+
+    fn start(&mut self, tag: &Tag) {
+        let name = &*tag.name;
+        self.svg += usize::from(name == "svg" && !tag.self_closing);
+        // Elsewhere the slash means nothing.
+        let is_empty = tag.self_closing && self.svg > 0;
         if let Some(unseen) = &mut self.unseen {
-            unseen.depth += usize::from(unseen.name == tag.name && !tag.self_closing);
+            unseen.depth += usize::from(unseen.name == name && !is_empty);
             return;
         }
-        let name = tag.name.as_str();
         if UNSEEN.contains(&name) || (self.svg > 0 && UNSEEN_IN_SVG.contains(&name)) {
-            self.unseen = (!tag.self_closing).then(|| Unseen {
+            self.unseen = (!is_empty).then(|| Unseen {
                 name: name.to_owned(),
                 depth: 1,
             });
@@ -111,7 +144,7 @@ impl Reader {
             _ => self.border(name),
         }
         match name {
-            "pre" => self.pre += 1,
+            _ if KEEPING_LINES.contains(&name) => self.pre += 1,
             "tr" => self.row = Row::Begun,
             _ => {}
         }
@@ -135,7 +168,7 @@ impl Reader {
             }
             _ => self.border(name),
         }
-        if name == "pre" {
+        if KEEPING_LINES.contains(&name) {
             self.pre = self.pre.saturating_sub(1);
         }
     }

@@ -8,8 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
-use html5ever::tendril::{StrTendril, TendrilSink};
-use html5ever::{Attribute, ExpandedName, LocalName, ParseOpts, QualName, ns, parse_document};
+use html5ever::tendril::StrTendril;
+use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
+use html5ever::{Attribute, ExpandedName, LocalName, QualName, ns};
+
+use super::reading::{Endless, read};
 
 /// How deep elements may be nested. Browsers change the tree beyond 512.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -17,8 +20,8 @@ pub(super) const MAX_DEPTH: usize = 100;
 /// How many elements a path names.
 const PATH: usize = 4;
 
-/// How much is parsed before looking whether to stop, in bytes.
-const CHUNK: usize = 4096;
+/// What every tree may have of nodes, beside one for each byte.
+const SPARE: usize = 4096;
 
 /// Why no tree was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) enum Stop {
     InTable,
     /// Elements overlap so that a browser makes many more of them than there are tags.
     Overlapping,
+    /// A tag or a comment does not end.
+    Endless,
 }
 
 /// What a node is.
@@ -47,6 +52,8 @@ pub(super) struct Node {
     pub(super) content: Content,
     pub(super) parent: Option<usize>,
     pub(super) children: Vec<usize>,
+    /// The line of the page that it was made in.
+    pub(super) line: u64,
 }
 
 /// A page as a browser sees it. The first node is the document.
@@ -58,17 +65,36 @@ pub(super) struct Tree {
 impl Tree {
     /// Parses a page; where it stops, it says in which line.
     pub(super) fn parse(page: &str) -> Result<Self, (Stop, u64)> {
-        let mut parser = parse_document(Sink::new(page.len()), ParseOpts::default());
-        let mut rest = page;
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK.min(rest.len())));
-            parser.process(StrTendril::from(chunk));
-            if let Some(stop) = parser.tokenizer.sink.sink.stopped.get() {
-                return Err(stop);
-            }
-            rest = after;
+        let builder = TreeBuilder::new(Sink::new(page.len()), TreeBuilderOpts::default());
+        let (builder, read) = read(page, builder, |builder| builder.sink.stopped.get().is_some());
+        if read == Err(Endless) {
+            return Err((Stop::Endless, builder.sink.line.get()));
         }
-        parser.finish()
+        builder.sink.finish()
+    }
+
+    /// The elements with a name, in the order of the page.
+    pub(super) fn named<'a>(&'a self, local: &'a str) -> impl Iterator<Item = usize> + 'a {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, node)| match &node.content {
+                Content::Element(name, _) if &*name.local == local && name.ns == ns!(html) => Some(index),
+                _ => None,
+            })
+    }
+
+    /// The text in a node, as it stands there.
+    pub(super) fn text(&self, index: usize) -> String {
+        let mut text = String::new();
+        let mut open = vec![index];
+        while let Some(node) = open.pop().and_then(|index| self.nodes.get(index)) {
+            if let Content::Text(part) = &node.content {
+                text.push_str(part);
+            }
+            open.extend(node.children.iter().rev());
+        }
+        text
     }
 
     /// The element that a node stands in.
@@ -121,12 +147,13 @@ impl Sink {
             content: Content::Document,
             parent: None,
             children: Vec::new(),
+            line: 1,
         };
         Self {
             nodes: RefCell::new(vec![document]),
             nameless: Rc::new(QualName::new(None, ns!(), LocalName::from(""))),
             // The shortest tag has three bytes.
-            left: Cell::new(size + CHUNK),
+            left: Cell::new(size + SPARE),
             line: Cell::new(1),
             stopped: Cell::new(None),
         }
@@ -152,6 +179,7 @@ impl Sink {
             content,
             parent: None,
             children: Vec::new(),
+            line: self.line.get(),
         });
         nodes.len() - 1
     }
@@ -209,8 +237,12 @@ impl TreeSink for Sink {
         }
     }
 
-    /// What matters of errors is found in the source.
-    fn parse_error(&self, _: Cow<'static, str>) {}
+    /// Browsers mend what is wrong; but what comes after a tag without end is lost.
+    fn parse_error(&self, error: Cow<'static, str>) {
+        if error.contains("EOF") {
+            self.stop(Stop::Endless);
+        }
+    }
 
     fn get_document(&self) -> Handle {
         self.handle(0)

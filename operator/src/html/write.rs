@@ -12,8 +12,18 @@ use super::tree::{Content, Tree};
 
 /// Writes a tree as browsers do, but for `\r`, which they lose.
 pub(super) fn write(tree: &Tree) -> String {
+    write_all(tree, vec![(0, false)])
+}
+
+/// Writes what stands in a node.
+pub(super) fn write_children(tree: &Tree, index: usize) -> String {
+    let children = tree.nodes.get(index).map_or(&[][..], |node| &node.children);
+    write_all(tree, children.iter().rev().map(|child| (*child, false)).collect())
+}
+
+/// Writes nodes, the last first.
+fn write_all(tree: &Tree, mut open: Vec<(usize, bool)>) -> String {
     let mut written = String::new();
-    let mut open = vec![(0, false)];
     while let Some((index, is_end)) = open.pop() {
         let Some(node) = tree.nodes.get(index) else {
             continue;

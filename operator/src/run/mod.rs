@@ -12,6 +12,7 @@ mod error;
 pub mod event;
 mod journal;
 pub mod preflight;
+mod provenance;
 mod publish;
 pub mod record;
 pub mod report;

@@ -1,11 +1,11 @@
-//! What is taken, what is refused, and that nothing breaks on the way.
+//! What is taken, what is refused, what becomes of it, and that nothing breaks on the way.
 
 mod attacks;
+mod frames;
 mod hostile;
 mod pages;
-mod parsers;
 
-use super::{Rules, check};
+use super::{Rules, clean};
 
 /// A page around what stands in its body.
 fn page(body: &str) -> String {
@@ -22,8 +22,16 @@ fn whole(head: &str, body: &str) -> String {
 
 /// What is said of a page; nothing if it is taken.
 fn said(page: &str) -> String {
-    match check(page, &Rules::CATALOG) {
-        Ok(()) => String::new(),
+    match clean(page, Rules::CATALOG) {
+        Ok(_) => String::new(),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+/// What is left of a body.
+fn left(body: &str) -> String {
+    match clean(&format!("<h1>t</h1>x{body}<p>"), Rules::CATALOG) {
+        Ok(clean) => clean.body["<h1>t</h1>x".len()..clean.body.len() - "<p></p>".len()].to_owned(),
         Err(refusal) => refusal.to_string(),
     }
 }

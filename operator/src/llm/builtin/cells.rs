@@ -96,7 +96,7 @@ fn load((name, text): &(&str, &str)) -> String {
 }
 
 fn plain(sign: char) -> char {
-    if sign.is_control() || crate::llm::builtin::page::is_hidden(sign) {
+    if sign.is_control() || crate::html::is_hidden(sign) {
         ' '
     } else {
         sign

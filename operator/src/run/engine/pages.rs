@@ -5,27 +5,37 @@ use crate::agent::prompts::Role;
 use crate::html;
 use crate::run::event::Event;
 use crate::run::record::{Failure, Published, Record};
-use crate::run::{RunError, publish, script};
+use crate::run::{RunError, provenance, publish, script};
 use crate::store::Key;
+
+fn rules(role: Role) -> html::Rules {
+    match role {
+        Role::Cataloging => html::Rules::CATALOG,
+        Role::Summary => html::Rules::SUMMARY,
+    }
+}
 
 impl Engine<'_> {
     /// What is wrong with a page, for the model.
     pub(super) fn problem(&self, role: Role, page: &str) -> Option<String> {
-        let rules = match role {
-            Role::Cataloging => html::Rules::CATALOG,
-            Role::Summary => html::Rules::SUMMARY,
-        };
-        let refusal = html::check(page, &rules).err()?;
+        let refusal = html::clean(&self.redact(page), rules(role)).err()?;
         Some(self.redact(&refusal.to_string()))
     }
 
     /// A page as it may be published. It was checked when it was handed in, perhaps by another release.
     pub(super) fn fit(&self, role: Role, page: &str) -> Result<String, RunError> {
-        let page = self.redact(page);
-        match self.problem(role, &page) {
-            None => Ok(page),
-            Some(problem) => Err(RunError::NoPage(Failure::Trouble(problem))),
+        let trouble = |problem: &str| RunError::NoPage(Failure::Trouble(self.redact(problem)));
+        let page =
+            html::clean(&self.redact(page), rules(role)).map_err(|refusal| trouble(&refusal.to_string()))?;
+        let mut frame = provenance::frame(&self.state, role);
+        let texts = [&mut frame.of, &mut frame.time].into_iter();
+        let links = frame.links.iter_mut().map(|(name, _)| name);
+        let facts = frame.facts.iter_mut().flat_map(|(_, values)| values);
+        for text in texts.chain(links).chain(facts) {
+            *text = self.redact(text);
         }
+        // Not redacted as a whole: a style sheet that was changed is one that browsers ignore.
+        html::framed(&page, &frame).map_err(|escaped| trouble(&escaped.to_string()))
     }
 
     pub(super) fn script(&self, role: Role) -> String {
@@ -52,15 +62,15 @@ impl Engine<'_> {
             ("Tables", tables.as_str()),
             ("Model", model.as_str()),
         ];
-        script::script(kind, self.journal.run(), &facts, &cells)
+        self.redact(&script::script(kind, self.journal.run(), &facts, &cells))
     }
 
+    /// Writes what was redacted, unless it is there.
     pub(super) async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
         if self.state.is_published(key.name()) {
             return Ok(());
         }
-        // It was redacted where it came from; nothing leaves that was not looked at once more.
-        let published = self.write(key, self.redact(&content)).await?;
+        let published = self.write(key, content).await?;
         let bytes = published.bytes;
         self.note(Record::Published(published)).await?;
         self.published(key, bytes);

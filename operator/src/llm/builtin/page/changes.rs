@@ -1,4 +1,4 @@
-//! The summary: what has changed since an earlier catalog, in less than 5 KB.
+//! The summary: what has changed since an earlier catalog,.
 //!
 //! It must not know how it was compared.
 
@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use super::super::task::Summary;
-use super::markup::{escape, short};
+use super::markup::short;
+use crate::html::escape;
 
 /// How many bytes a summary may have, with some to spare.
 const BUDGET: usize = 5_000;
 /// So many of the heaviest changes are told, with so many letters of a name or value.
 const TOLD: [(usize, usize); 7] = [(40, 120), (25, 90), (15, 60), (10, 60), (10, 30), (5, 20), (3, 8)];
-const STYLE: &str = include_str!("summary.css");
 
 /// What a comparison has found.
 #[derive(Debug, Default)]
@@ -104,9 +104,7 @@ fn write(task: &Summary, compared: &Compared, told: usize, letters: usize) -> St
             ),
         )
     };
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"q\">{lead}</p>\n"
-    );
+    let mut out = format!("<h1>{title}</h1>\n<p class=\"soft\">{lead}</p>\n");
     out.push_str(&list(compared, told, letters));
     if !compared.rows.is_empty() {
         out.push_str("<ul>\n");
@@ -138,9 +136,8 @@ fn write(task: &Summary, compared: &Compared, told: usize, letters: usize) -> St
         if shown < notes.len() {
             let _ = write!(line, "; and {} more", notes.len() - shown);
         }
-        let _ = writeln!(out, "<p class=\"q\">Not comparable: {line}.</p>");
+        let _ = writeln!(out, "<p class=\"soft\">Not comparable: {line}.</p>");
     }
-    out.push_str("</body>\n</html>\n");
     out
 }
 

@@ -39,7 +39,7 @@ pub(super) fn histogram(bins: &[u64]) -> String {
         );
     }
     format!(
-        "<svg class=\"h\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" aria-hidden=\"true\"><path d=\"{path}\"></path></svg>"
+        "<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" aria-hidden=\"true\"><path d=\"{path}\"></path></svg>"
     )
 }
 
@@ -56,9 +56,8 @@ pub(super) fn bar(parts: &[u64], whole: u64) -> String {
     if whole == 0 {
         return String::new();
     }
-    let mut out = format!(
-        "<svg class=\"b\" viewBox=\"0 0 {WIDTH} 10\" width=\"{WIDTH}\" height=\"10\" aria-hidden=\"true\">"
-    );
+    let mut out =
+        format!("<svg viewBox=\"0 0 {WIDTH} 10\" width=\"{WIDTH}\" height=\"10\" aria-hidden=\"true\">");
     let mut left = 0;
     let shown = parts.iter().take(SHADES).copied();
     let rest = whole.saturating_sub(shown.clone().sum());

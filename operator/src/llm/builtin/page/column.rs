@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use super::super::facts::{Column, Scalar, Table, Top};
 use super::chart;
-use super::markup::{between, count, counted, escape, name, percent, short};
+use super::markup::{between, count, counted, name, percent, short};
+use crate::html::escape;
 
 /// So many values are "few": each is named.
 pub(super) const FEW: u64 = 8;
@@ -32,7 +33,7 @@ pub(super) fn row(table: &Table, column: &Column, place: Place<'_>) -> String {
         String::new()
     };
     format!(
-        "<tr{}><th scope=\"row\">{}{}<small>{}</small></th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"c\">{chart}</td><td>{}</td></tr>\n",
+        "<tr{}><th scope=\"row\">{}{}<small>{}</small></th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"chart\">{chart}</td><td>{}</td></tr>\n",
         attributes(table, column),
         name(&column.name),
         badges(column, place),
@@ -81,16 +82,16 @@ fn attributes(table: &Table, column: &Column) -> String {
 fn badges(column: &Column, place: Place<'_>) -> String {
     let mut out = String::new();
     if place.key {
-        out.push_str(" <abbr class=\"k\" title=\"primary key\">key</abbr>");
+        out.push_str(" <abbr class=\"key\" title=\"primary key\">key</abbr>");
     } else if column.unique {
-        out.push_str(" <abbr class=\"k u\" title=\"declared unique\">unique</abbr>");
+        out.push_str(" <abbr class=\"key too\" title=\"declared unique\">unique</abbr>");
     }
     if let Some((anchor, to, found)) = place.to {
         // Writing to a string can't fail.
         let _ = write!(
             out,
-            " <a class=\"r{}\" href=\"#{anchor}\"><span aria-hidden=\"true\">→ </span>{}</a>",
-            if found { " f" } else { "" },
+            " <a class=\"ref{}\" href=\"#{anchor}\"><span aria-hidden=\"true\">→ </span>{}</a>",
+            if found { " guess" } else { "" },
             escape(to),
         );
     }
@@ -198,11 +199,11 @@ fn is_even(bins: &[u64]) -> bool {
 fn values(table: &Table, column: &Column) -> String {
     let mut parts = Vec::new();
     if let Some(comment) = &column.comment {
-        parts.push(format!("<p class=\"d\">{}</p>", escape(&short(comment, 200))));
+        parts.push(format!("<p>{}</p>", escape(&short(comment, 200))));
     }
     if let Some(problem) = &column.problem {
         parts.push(format!(
-            "<p class=\"w\">could not be measured: {}</p>",
+            "<p class=\"look\">could not be measured: {}</p>",
             escape(problem)
         ));
     }
@@ -316,7 +317,7 @@ fn tops(tops: &[Top], of: Option<u64>) -> String {
             let value = value_of(top.value.as_deref()?);
             Some(match top.between {
                 Some(share) => format!(
-                    "{value} <b>≈ {}</b> <small class=\"i\">({})</small>",
+                    "{value} <b>≈ {}</b> <small class=\"inline\">({})</small>",
                     percent(top.rows, of),
                     between(share)
                 ),
@@ -324,7 +325,7 @@ fn tops(tops: &[Top], of: Option<u64>) -> String {
             })
         })
         .collect();
-    format!("<span class=\"t\">{}</span>", parts.join(", "))
+    format!("<span class=\"top\">{}</span>", parts.join(", "))
 }
 
 /// What else was counted, where there is any of it.
@@ -372,7 +373,7 @@ fn counts(column: &Column, of: Option<u64>) -> Option<String> {
 /// The row, where there is room for names only.
 pub(super) fn bare(table: &Table, column: &Column) -> String {
     format!(
-        "<tr{}><th scope=\"row\">{}<small>{}</small></th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"c\"></td><td></td></tr>\n",
+        "<tr{}><th scope=\"row\">{}<small>{}</small></th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"chart\"></td><td></td></tr>\n",
         attributes(table, column),
         name(&column.name),
         escape(&short(&column.r#type, 40)),

@@ -2,37 +2,7 @@
 //!
 //! It must not know what they are about.
 
-use std::fmt::Write as _;
-
-/// Whether a sign can't be seen, or turns the direction of what follows.
-pub(in crate::llm::builtin) fn is_hidden(sign: char) -> bool {
-    matches!(sign,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-        || (u32::from(sign) & 0xfffe) == 0xfffe
-        || matches!(sign, '\u{fdd0}'..='\u{fdef}')
-}
-
-/// A text from anywhere, for text and attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match sign {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' => out.push('⏎'),
-            '\t' => out.push(' '),
-            '\u{a0}' => out.push_str("&nbsp;"),
-            // Writing to a string can't fail.
-            _ if sign.is_control() || is_hidden(sign) => drop(write!(out, "⟨U+{:04X}⟩", u32::from(sign))),
-            _ => out.push(sign),
-        }
-    }
-    out
-}
+use crate::html::escape;
 
 /// A name in code, that may break after its parts.
 pub(super) fn name(text: &str) -> String {
@@ -42,7 +12,7 @@ pub(super) fn name(text: &str) -> String {
 /// The name of a table; its schema stands back.
 pub(super) fn qualified(schema: &str, table: &str) -> String {
     format!(
-        "<code><span class=\"sc\">{}.</span>{}</code>",
+        "<code><span class=\"soft\">{}.</span>{}</code>",
         escape(schema).replace('_', "_<wbr>"),
         escape(table).replace('_', "_<wbr>")
     )

@@ -12,18 +12,17 @@ mod warnings;
 use std::fmt::Write as _;
 
 pub(super) use self::changes::{Change, Compared, Head, changes};
-pub(super) use self::markup::is_hidden;
-use self::markup::{count, counted, escape, name, qualified};
+use self::markup::{count, counted, name, qualified};
 use self::table::{Around, Detail, full};
 use self::warnings::{Warning, Weight};
 use super::facts::{Facts, Table};
 use super::task::Catalog;
+use crate::html::escape;
 
 /// How many bytes a page may have.
 const BUDGET: usize = 400_000;
 /// So many warnings are told at the top, the others on demand.
 const TOLD: usize = 25;
-const STYLE: &str = include_str!("style.css");
 
 /// From much to little: the first that fits is taken.
 const DETAILS: [Detail; 6] = [
@@ -66,7 +65,7 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
         name => escape(name),
     };
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
+        "<title>{title}</title>\n<div data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
         escape(&serde_json::to_string(&task.asked).unwrap_or_default()),
         if warnings.len() > detail.warnings {
@@ -88,7 +87,7 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
         }
     }
     out.push_str(&method(facts, problems, detail));
-    out.push_str("</main>\n</body>\n</html>\n");
+    out.push_str("</div>\n");
     out
 }
 
@@ -107,7 +106,7 @@ fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
         .filter(|it| it.found && !it.possible)
         .count();
     let mut out = format!(
-        "<header>\n<h1>{title}</h1>\n<p class=\"lead\">{} · {measured} of {asked} tables measured · {}</p>\n<dl class=\"big\"><div><dt>rows counted</dt><dd>{}</dd></div><div><dt>columns</dt><dd>{columns}</dd></div><div><dt>declared references</dt><dd>{}</dd></div><div><dt>joins found</dt><dd>{joins}</dd></div></dl>\n",
+        "<header>\n<h1>{title}</h1>\n<p class=\"lead\">{} · {measured} of {asked} tables measured · {}</p>\n<dl class=\"figures\"><div><dt>rows counted</dt><dd>{}</dd></div><div><dt>columns</dt><dd>{columns}</dd></div><div><dt>declared references</dt><dd>{}</dd></div><div><dt>joins found</dt><dd>{joins}</dd></div></dl>\n",
         escape(&facts.database.version),
         escape(&task.run),
         count(counted_rows),
@@ -130,7 +129,7 @@ fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
         };
         let _ = writeln!(
             out,
-            "<p class=\"w\" data-missing=\"{}\">{} was asked for and is not there.{near}</p>",
+            "<p class=\"look\" data-missing=\"{}\">{} was asked for and is not there.{near}</p>",
             escape(&missing.name),
             name(&missing.name)
         );
@@ -142,9 +141,9 @@ fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
 /// A warning, in words; with a link to its table where it stands elsewhere.
 fn said(warning: &Warning, table: Option<&Table>) -> String {
     let (class, sign, word) = match warning.weight {
-        Weight::Serious => ("x", "▲", "wrong"),
-        Weight::Look => ("l", "◆", "look"),
-        Weight::Note => ("o", "●", "note"),
+        Weight::Serious => ("bad", "▲", "wrong"),
+        Weight::Look => ("look", "◆", "look"),
+        Weight::Note => ("soft", "●", "note"),
     };
     let mut place = table.map_or(String::new(), |table| {
         format!(
@@ -157,7 +156,7 @@ fn said(warning: &Warning, table: Option<&Table>) -> String {
         place.push_str(&name(column));
     }
     format!(
-        "<span class=\"g {class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span><span>{place} {}</span>",
+        "<span class=\"sign {class}\"><span aria-hidden=\"true\">{sign}</span> {word}</span><span>{place} {}</span>",
         escape(&warning.says)
     )
 }
@@ -172,7 +171,7 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
         );
         return out;
     }
-    out.push_str("<ul class=\"ws\">\n");
+    out.push_str("<ul class=\"warnings\">\n");
     for (at, warning) in warnings.iter().take(most).enumerate() {
         let of = facts.tables.get(&warning.table);
         let table = of.map(full).unwrap_or_default();
@@ -191,7 +190,7 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
             // Writing to a string can't fail.
             let _ = write!(
                 out,
-                "</ul>\n<details><summary>{} more</summary>\n<ul class=\"ws\">\n",
+                "</ul>\n<details><summary>{} more</summary>\n<ul class=\"warnings\">\n",
                 warnings.len() - TOLD
             );
         }
@@ -216,7 +215,7 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
 fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
     let facts = around.facts;
     let mut out = String::from(
-        "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption>All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
+        "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption class=\"unseen\">All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
     );
     let alone = detail.columns == 0;
     let mut listed = 0;
@@ -241,8 +240,8 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
         });
         let own = around.warnings_of(number);
         let class = match own.iter().map(|it| it.weight).min() {
-            Some(Weight::Serious) => " x",
-            Some(Weight::Look) => " l",
+            Some(Weight::Serious) => " bad",
+            Some(Weight::Look) => " look",
             _ => "",
         };
         let purpose = table::purpose(table);
@@ -281,12 +280,12 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
     if facts.found.len() > listed {
         let _ = writeln!(
             out,
-            "<p class=\"w\">{listed} of {} tables are listed, for want of room on one page.</p>",
+            "<p class=\"look\">{listed} of {} tables are listed, for want of room on one page.</p>",
             facts.found.len()
         );
     }
     if alone {
-        out.push_str("<p class=\"w\">There are too many tables for their columns to be on one page: catalog fewer at once.</p>\n");
+        out.push_str("<p class=\"look\">There are too many tables for their columns to be on one page: catalog fewer at once.</p>\n");
     }
     out.push_str("</section>\n");
     out

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 
 use super::super::facts::{Facts, Reference, Table};
 use super::column::{self, Place};
-use super::markup::{bytes, count, counted, escape, name, percent, qualified, short};
+use super::markup::{bytes, count, counted, name, percent, qualified, short};
 use super::warnings::{self, Warning};
+use crate::html::escape;
 
 /// How much of a table is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +98,12 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
     );
     if let Some(comment) = &table.comment {
         // Writing to a string can't fail.
-        let _ = writeln!(out, "<p class=\"d\">{}</p>", escape(comment));
+        let _ = writeln!(out, "<p>{}</p>", escape(comment));
     }
     out.push_str(&facts(number, table, around));
     let of_this = around.warnings_of(number);
     if !of_this.is_empty() && !detail.bare {
-        out.push_str("<ul class=\"ws\">\n");
+        out.push_str("<ul class=\"warnings\">\n");
         for warning in of_this.iter().take(12) {
             let _ = writeln!(out, "<li>{}</li>", super::said(warning, None));
         }
@@ -118,7 +119,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
     if shown < table.columns.len() {
         let _ = writeln!(
             out,
-            "<p class=\"w\">{} of {} columns are shown, for want of room on one page.</p>",
+            "<p class=\"look\">{} of {} columns are shown, for want of room on one page.</p>",
             count(u64::try_from(shown).unwrap_or_default()),
             table.columns.len()
         );
@@ -230,7 +231,7 @@ fn relations(number: usize, around: &Around<'_>) -> String {
             continue;
         }
         // Writing to a string can't fail.
-        let _ = write!(out, "<h3>{title}</h3>\n<ul class=\"rel\">\n");
+        let _ = write!(out, "<h3>{title}</h3>\n<ul class=\"relations\">\n");
         for reference in list.iter().take(40) {
             out.push_str(&relation(reference, outward, around));
         }
@@ -316,7 +317,7 @@ fn proof(reference: &Reference) -> String {
 
 fn columns(number: usize, table: &Table, around: &Around<'_>, detail: Detail) -> String {
     let mut out = format!(
-        "<div class=\"scroll\"><table class=\"cols\"><caption>Columns of {}</caption>\n<thead><tr><th scope=\"col\">Column</th><th scope=\"col\" class=\"n\">Null</th><th scope=\"col\" class=\"n\">Distinct</th><th scope=\"col\" class=\"c\">Spread</th><th scope=\"col\">Values</th></tr></thead>\n<tbody>\n",
+        "<div class=\"scroll\"><table class=\"columns\"><caption class=\"unseen\">Columns of {}</caption>\n<thead><tr><th scope=\"col\">Column</th><th scope=\"col\" class=\"n\">Null</th><th scope=\"col\" class=\"n\">Distinct</th><th scope=\"col\" class=\"chart\">Spread</th><th scope=\"col\">Values</th></tr></thead>\n<tbody>\n",
         name(&full(table))
     );
     for column in table.columns.iter().take(detail.columns) {
