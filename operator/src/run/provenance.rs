@@ -18,7 +18,6 @@ pub(super) fn frame(state: &State, role: Role) -> Frame {
         .map_or_else(|| asked.tables.clone(), super::preflight::Survey::names);
     let mut facts = vec![
         ("Database".to_owned(), vec![asked.database.clone()]),
-        (counted(tables.len(), "table", "tables"), tables),
         ("Run".to_owned(), vec![run.readable(), run.to_string()]),
         ("Model".to_owned(), work.map_or_else(Vec::new, models)),
         ("Used".to_owned(), work.map_or_else(Vec::new, used)),
@@ -30,6 +29,7 @@ pub(super) fn frame(state: &State, role: Role) -> Frame {
     if let Some(intent) = &asked.intent {
         facts.push(("Asked for".to_owned(), vec![intent.clone()]));
     }
+    facts.push((counted(tables.len(), "table", "tables"), tables));
     Frame {
         kind: match role {
             Role::Cataloging => "Catalog",

@@ -239,7 +239,7 @@ fn words(change: &Change, letters: usize) -> String {
         (Some(before), None) if change.what == "warning" => {
             format!("{what} <b>{gone}</b>: {}", text(before))
         }
-        (Some(before), None) => format!("{what} <i>{gone}</i> (was {})", text(before)),
+        (Some(before), None) => format!("{what} <b class=\"bad\">{gone}</b> (was {})", text(before)),
         (None, Some(after)) if change.what == "warning" => format!("{what} <b>{new}</b>: {}", text(after)),
         (None, Some(after)) => format!("{what} <b>{new}</b> ({})", text(after)),
         (None, None) => what,

@@ -106,9 +106,8 @@ fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
         .filter(|it| it.found && !it.possible)
         .count();
     let mut out = format!(
-        "<header>\n<h1>{title}</h1>\n<p class=\"lead\">{} · {measured} of {asked} tables measured · {}</p>\n<dl class=\"figures\"><div><dt>rows counted</dt><dd>{}</dd></div><div><dt>columns</dt><dd>{columns}</dd></div><div><dt>declared references</dt><dd>{}</dd></div><div><dt>joins found</dt><dd>{joins}</dd></div></dl>\n",
+        "<header>\n<h1>{title}</h1>\n<p class=\"lead\">{} · {measured} of {asked} tables measured</p>\n<dl class=\"figures\"><div><dt>rows counted</dt><dd>{}</dd></div><div><dt>columns</dt><dd>{columns}</dd></div><div><dt>declared references</dt><dd>{}</dd></div><div><dt>joins found</dt><dd>{joins}</dd></div></dl>\n",
         escape(&facts.database.version),
-        escape(&task.run),
         count(counted_rows),
         facts.references.iter().filter(|it| !it.found).count(),
     );
