@@ -85,7 +85,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
+    async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
         let attempts = match &error {
             ModelError::Exhausted { attempts, .. } => attempts.clone(),
             error => vec![Attempt {
@@ -108,7 +108,7 @@ impl Engine<'_> {
         if over { Ok(()) } else { Err(error.into()) }
     }
 
-    pub(super) async fn note_unanswered(
+    async fn note_unanswered(
         &mut self,
         problem: &str,
         mut attempts: Vec<Attempt>,
