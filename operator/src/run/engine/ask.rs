@@ -108,11 +108,7 @@ impl Engine<'_> {
         if over { Ok(()) } else { Err(error.into()) }
     }
 
-    async fn note_unanswered(
-        &mut self,
-        problem: &str,
-        mut attempts: Vec<Attempt>,
-    ) -> Result<(), RunError> {
+    async fn note_unanswered(&mut self, problem: &str, mut attempts: Vec<Attempt>) -> Result<(), RunError> {
         for attempt in &mut attempts {
             attempt.problem = self.redact(&attempt.problem);
         }
