@@ -20,7 +20,7 @@ session: ## a live Python session over a sample database, as the agent has it
 test: ## all checks and tests (first time: about 20 minutes)
 	@tests/run
 
-bench: ## figures and ratios of the sandbox and of runs (about 9 minutes, most of it the build)
+bench: ## figures and ratios of the sandbox, of runs and of large catalogs (about 20 minutes, half of it the build)
 	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 

@@ -67,6 +67,13 @@ impl Cataloger {
         Self(command)
     }
 
+    /// With another argument, as it is.
+    #[must_use]
+    pub fn argument(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.0.arg(argument);
+        self
+    }
+
     /// With a variable in its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -129,7 +136,12 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub async fn end(mut self) -> Output {
+    pub async fn end(self) -> Output {
+        self.end_within(PATIENCE).await
+    }
+
+    /// Waits for its end, for as long as that may take.
+    pub async fn end_within(mut self, patience: Duration) -> Output {
         let mut stdout = self.0.stdout.take().expect("it is piped");
         let mut stderr = self.0.stderr.take().expect("it is piped");
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -140,7 +152,7 @@ impl Running {
                 stderr.read_to_end(&mut err)
             )
         };
-        let (status, ..) = timeout(PATIENCE, all).await.expect("it ends in time");
+        let (status, ..) = timeout(patience, all).await.expect("it ends in time");
         Output {
             status: status.expect("it can be waited for"),
             stdout: String::from_utf8_lossy(&out).into_owned(),

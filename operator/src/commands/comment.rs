@@ -116,10 +116,7 @@ async fn write(arguments: CommentArguments) -> Result<String, CommentError> {
 }
 
 async fn last(store: &dyn Store, layout: &Layout) -> Result<Option<RunId>, StoreError> {
-    for run in layout.runs(store).await?.into_iter().rev() {
-        if store.head(&layout.catalog(run)).await?.is_some() {
-            return Ok(Some(run));
-        }
-    }
-    Ok(None)
+    let newest_first = layout.runs(store).await?.into_iter().rev();
+    let last = layout.with_catalog(store, newest_first, 1).await?;
+    Ok(last.first().copied())
 }

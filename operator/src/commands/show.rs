@@ -36,9 +36,8 @@ struct Shown {
     phase: Option<Phase>,
     doing: String,
     tokens: u64,
+    /// None if something has cost what nobody knows.
     cost: Option<Cost>,
-    /// Something has cost what nobody knows.
-    unknown: bool,
     turn: String,
     /// Of the answer that comes.
     bytes: usize,
@@ -212,7 +211,6 @@ impl Shown {
             Event::Answered { spent, .. } => {
                 self.tokens = spent.usage.budget_tokens();
                 self.cost = spent.cost;
-                self.unknown = spent.cost.is_none();
             }
             Event::Running { code } => self.doing = format!("running: {}", first_line(code)),
             Event::Output(text) => {
@@ -267,7 +265,7 @@ impl Shown {
         }
         if self.tokens > 0 {
             parts.push(format!("{} tokens", grouped(self.tokens)));
-            parts.push(shown_cost(if self.unknown { None } else { self.cost }));
+            parts.push(shown_cost(self.cost));
         }
         if !self.doing.is_empty() {
             parts.push(self.doing.clone());

@@ -15,7 +15,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use super::{ModelSpec, Provider, Turn, Usage};
+use super::{Attempt, ModelSpec, Provider, Turn, Usage};
 
 /// An amount of money, in millionths of a US dollar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -273,15 +273,16 @@ impl Prices {
             name: turn.model.clone(),
         };
         let price = self.get(&turn.asked).or_else(|| self.get(&answered))?;
-        let attempts = turn
-            .attempts
+        Some(price.cost(turn.usage) + self.cost_of_attempts(&turn.attempts)?)
+    }
+
+    /// What failed attempts cost; none if the rates of a model that used something are not known.
+    pub fn cost_of_attempts(&self, attempts: &[Attempt]) -> Option<Cost> {
+        attempts
             .iter()
-            .filter(|attempt| attempt.spent != Usage::default());
-        let mut sum = price.cost(turn.usage);
-        for attempt in attempts {
-            sum += self.get(&attempt.asked)?.cost(attempt.spent);
-        }
-        Some(sum)
+            .filter(|attempt| attempt.spent != Usage::default())
+            .map(|attempt| Some(self.get(&attempt.asked)?.cost(attempt.spent)))
+            .sum()
     }
 }
 
@@ -305,7 +306,7 @@ fn without_date(name: &str) -> Option<&str> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Attempt, tests::turn};
+    use super::super::tests::turn;
     use super::*;
 
     fn spec(text: &str) -> ModelSpec {

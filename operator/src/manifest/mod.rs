@@ -26,12 +26,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::names::{full_name, in_namespace};
 use self::notes::{Unused, numbered};
 use self::resources::{Found, Resources};
-use self::secret::Content;
+use self::secret::{Content, Secret};
 use crate::api::{Catalog, ModelProvider};
 
 pub use error::{Fault, ManifestError};
 pub use models::Models;
-pub use secret::Secret;
 pub use storage::Bucket;
 
 /// What a file says of one Catalog.
@@ -158,11 +157,6 @@ impl Manifest {
             provider: in_namespace(namespace, name),
             found: self.providers.iter().map(full_name).collect(),
         })
-    }
-
-    /// All Secrets of the file: what must not be shown.
-    pub fn secrets(&self) -> &[Secret] {
-        &self.secrets
     }
 
     fn namespace(&self) -> Option<&str> {

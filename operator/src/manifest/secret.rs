@@ -30,11 +30,11 @@ pub(super) enum Content {
 
 /// A Secret out of a file.
 #[derive(Clone)]
-pub struct Secret {
+pub(super) struct Secret {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Its namespace, if it is said.
-    pub namespace: Option<String>,
+    pub(super) namespace: Option<String>,
     values: BTreeMap<String, Content>,
 }
 
@@ -103,16 +103,8 @@ impl Secret {
     }
 
     /// Its keys.
-    pub fn keys(&self) -> Vec<&str> {
+    pub(super) fn keys(&self) -> Vec<&str> {
         self.values.keys().map(String::as_str).collect()
-    }
-
-    /// Its values that are text, by their keys.
-    pub fn values(&self) -> impl Iterator<Item = (&str, &SecretString)> {
-        self.values.iter().filter_map(|(key, content)| match content {
-            Content::Text(text) => Some((key.as_str(), text)),
-            Content::Bytes => None,
-        })
     }
 }
 
@@ -156,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(get(key), value);
         }
-        assert_eq!(secret.values().count(), 4);
+        assert_eq!(secret.keys().len(), 5);
         assert!(!format!("{secret:?}").contains("hunter2"), "{secret:?}");
     }
 

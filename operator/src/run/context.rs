@@ -46,17 +46,13 @@ impl Reader<'_> {
     /// The runs before `run` that have a catalog, the newest first; at most [`CATALOGS`].
     pub(super) async fn earlier(&self, run: RunId) -> Result<Vec<RunId>, StoreError> {
         let runs = persist(self.cancel, || self.layout.runs(self.store)).await?;
-        let mut with_catalog = Vec::new();
-        for earlier in runs.into_iter().rev().filter(|it| *it < run).take(LOOKED_THROUGH) {
-            let key = self.layout.catalog(earlier);
-            if persist(self.cancel, || self.store.head(&key)).await?.is_some() {
-                with_catalog.push(earlier);
-                if with_catalog.len() == CATALOGS {
-                    break;
-                }
-            }
-        }
-        Ok(with_catalog)
+        let earlier = runs.into_iter().rev().filter(|it| *it < run);
+        let newest: Vec<RunId> = earlier.take(LOOKED_THROUGH).collect();
+        persist(self.cancel, || {
+            self.layout
+                .with_catalog(self.store, newest.iter().copied(), CATALOGS)
+        })
+        .await
     }
 
     /// What `earlier` runs have left.

@@ -87,9 +87,7 @@ impl<'a> Workplace<'a> {
 
     /// Lets go of a sandbox that is of no more use.
     pub(super) async fn discard(&mut self) {
-        if let Some(sandbox) = self.sandbox.take()
-            && let Err(error) = sandbox.close().await
-        {
+        if let Err(error) = self.close().await {
             tracing::debug!(%error, "a lost sandbox could not be closed");
         }
     }
@@ -181,19 +179,8 @@ impl<'a> Workplace<'a> {
                 }
             };
             match executed {
-                Err(SandboxError::Busy {
-                    running: Some(other), ..
-                }) if other != id => {
-                    // A call of an earlier driver: its answer was of no use to anybody.
-                    sandbox.interrupt(other).await?;
-                    sleep(PAUSE).await;
-                }
-                Err(error) if error.class() == Class::Retry && timeouts < TIMEOUTS => {
-                    tracing::warn!(%error, "asking the sandbox again");
-                    timeouts += 1;
-                }
-                Err(error) if error.class() == Class::Wait => sleep(PAUSE).await,
-                result => return Ok(result?),
+                Err(error) => self.make_way(error, Some(id), &mut timeouts).await?,
+                Ok(executed) => return Ok(executed),
             }
         }
         Err(RunError::Sandbox(SandboxError::Timeout {
@@ -257,20 +244,44 @@ impl<'a> Workplace<'a> {
                 () = self.cancel.cancelled() => return Err(RunError::Interrupted),
             };
             match result {
-                Err(SandboxError::Busy {
-                    running: Some(other), ..
-                }) => {
-                    self.sandbox()?.interrupt(other).await?;
-                    sleep(PAUSE).await;
-                }
-                Err(error) if error.class() == Class::Retry && timeouts < TIMEOUTS => timeouts += 1,
-                Err(error) if error.class() == Class::Wait => sleep(PAUSE).await,
-                result => return Ok(result?),
+                Err(error) => self.make_way(error, None, &mut timeouts).await?,
+                Ok(value) => return Ok(value),
             }
         }
         Err(RunError::Sandbox(SandboxError::Timeout {
             what: "a sandbox that is busy".to_owned(),
             after: PAUSE * PATIENCE,
         }))
+    }
+
+    /// After an error, sees to it that the same call can be made again; the error, where that is of no use.
+    async fn make_way(
+        &self,
+        error: SandboxError,
+        own: Option<CallId>,
+        timeouts: &mut u32,
+    ) -> Result<(), RunError> {
+        if let SandboxError::Busy {
+            running: Some(other), ..
+        } = error
+            && Some(other) != own
+        {
+            // A call of an earlier driver: its answer was of no use to anybody.
+            self.sandbox()?.interrupt(other).await?;
+            sleep(PAUSE).await;
+            return Ok(());
+        }
+        match error.class() {
+            Class::Retry if *timeouts < TIMEOUTS => {
+                tracing::warn!(%error, "asking the sandbox again");
+                *timeouts += 1;
+                Ok(())
+            }
+            Class::Wait => {
+                sleep(PAUSE).await;
+                Ok(())
+            }
+            _ => Err(error.into()),
+        }
     }
 }

@@ -460,6 +460,25 @@ impl Layout {
         Self::named(store, Some(self.journals_folder())).await
     }
 
+    /// Those of these runs that have a catalog, in their order; at most so many.
+    pub async fn with_catalog(
+        &self,
+        store: &dyn Store,
+        runs: impl IntoIterator<Item = RunId>,
+        most: usize,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let mut found = Vec::new();
+        for run in runs {
+            if found.len() == most {
+                break;
+            }
+            if store.head(&self.catalog(run)).await?.is_some() {
+                found.push(run);
+            }
+        }
+        Ok(found)
+    }
+
     async fn named(store: &dyn Store, folder: Option<Key>) -> Result<Vec<RunId>, StoreError> {
         let page = list_all(store, folder, Depth::Folder, MAX_RUNS).await?;
         // In the order of keys, which is that of time.

@@ -89,7 +89,7 @@ fn a_file_of_many_documents_is_read_as_a_cluster_would() {
     assert_eq!(dsn.expose_secret(), "hunter2");
     assert!(manifest.secret("other", "x").unwrap().is_none());
     assert_eq!(manifest.provider().unwrap().unwrap().name_any(), "claude");
-    assert_eq!(manifest.secrets().len(), 3);
+    assert_eq!(manifest.secrets.len(), 3);
     let shown = format!("{manifest:?} {manifest:#?}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -102,7 +102,7 @@ fn json_and_lists_are_read_too() {
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": values});
     let listed = manifest(&serde_json::to_string_pretty(&list).unwrap());
     assert_eq!(listed.catalog, manifest(FULL).catalog);
-    assert_eq!(listed.secrets().len(), 3);
+    assert_eq!(listed.secrets.len(), 3);
     assert_eq!(listed.notes.len(), 3);
     // As the API returns it: the items don't repeat their kind.
     let bare = "

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::agent::prompts::Role;
 use crate::agent::{SYSTEM, Step, tools};
-use crate::llm::prices::Cost;
 use crate::llm::{Attempt, Class, ModelError, Progress, Request, Usage};
 use crate::run::event::Event;
 use crate::run::record::Record;
@@ -32,10 +31,10 @@ impl Engine<'_> {
                 attempts.clone_into(&mut failed);
             }
             let mut with = spent;
-            for attempt in attempts {
-                let price = prices.get(&attempt.asked);
-                with.add(attempt.spent, price.map(|price| price.cost(attempt.spent)));
-            }
+            let used = attempts
+                .iter()
+                .fold(Usage::default(), |sum, attempt| sum + attempt.spent);
+            with.add(used, prices.cost_of_attempts(attempts));
             limits.used_up(&with, Duration::ZERO).is_none()
         };
         let tools = tools::definitions();
@@ -86,7 +85,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
+    async fn unanswered(&mut self, role: Role, error: ModelError) -> Result<(), RunError> {
         let attempts = match &error {
             ModelError::Exhausted { attempts, .. } => attempts.clone(),
             error => vec![Attempt {
@@ -109,19 +108,11 @@ impl Engine<'_> {
         if over { Ok(()) } else { Err(error.into()) }
     }
 
-    pub(super) async fn note_unanswered(
-        &mut self,
-        problem: &str,
-        mut attempts: Vec<Attempt>,
-    ) -> Result<(), RunError> {
+    async fn note_unanswered(&mut self, problem: &str, mut attempts: Vec<Attempt>) -> Result<(), RunError> {
         for attempt in &mut attempts {
             attempt.problem = self.redact(&attempt.problem);
         }
-        let cost = attempts
-            .iter()
-            .filter(|attempt| attempt.spent != Usage::default())
-            .map(|attempt| Some(self.parts.prices.get(&attempt.asked)?.cost(attempt.spent)))
-            .sum::<Option<Cost>>();
+        let cost = self.parts.prices.cost_of_attempts(&attempts);
         let problem = self.redact(problem);
         self.note(Record::Unanswered {
             problem,

@@ -45,7 +45,7 @@ impl Engine<'_> {
         lost && self.replaced < REPLACEMENTS
     }
 
-    pub(super) async fn prepare(&mut self, role: Role) -> Result<(), RunError> {
+    async fn prepare(&mut self, role: Role) -> Result<(), RunError> {
         let known = self.state.ready.clone();
         let env = self.variables(role);
         if self.place.is_empty() {
@@ -74,7 +74,7 @@ impl Engine<'_> {
     }
 
     /// Makes the variables of an agent again; what it must know, if not all is as it was.
-    pub(super) async fn rebuild(&self, role: Role, ids: &mut Ids) -> Result<Option<String>, RunError> {
+    async fn rebuild(&self, role: Role, ids: &mut Ids) -> Result<Option<String>, RunError> {
         let Some(work) = self.state.of(role).filter(|work| !work.cells.is_empty()) else {
             return Ok(None);
         };
@@ -106,7 +106,7 @@ impl Engine<'_> {
     }
 
     /// Finds out whether the database is fit for the run, and which tables are meant.
-    pub(super) async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
+    async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
         let cell = survey::cell(&self.plan.tables, self.plan.allow_writable);
         let executed = self.place.try_out(ids, &cell).await?;
         let Some(mut document) = survey::document(&executed.output) else {
@@ -125,7 +125,7 @@ impl Engine<'_> {
     }
 
     /// Opens the database as the model's code will. It was surveyed before.
-    pub(super) async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
+    async fn connect(&self, ids: &mut Ids) -> Result<(), RunError> {
         let executed = self.place.try_out(ids, &Cell::new(CONNECT)).await?;
         if executed.ok {
             return Ok(());
@@ -133,7 +133,7 @@ impl Engine<'_> {
         Err(self.not_opened(executed))
     }
 
-    pub(super) fn not_opened(&self, executed: Executed) -> RunError {
+    fn not_opened(&self, executed: Executed) -> RunError {
         let Some(raised) = executed.error else {
             // The code is ours: what ended it is the sandbox's trouble, or it waited too long.
             let message = executed
@@ -152,7 +152,7 @@ impl Engine<'_> {
     }
 
     /// Only who catalogs sees the database.
-    pub(super) fn variables(&self, role: Role) -> Variables {
+    fn variables(&self, role: Role) -> Variables {
         let mut env = Variables::new();
         if role == Role::Cataloging {
             env.insert("DATABASE_URL", self.plan.database.url().clone());
@@ -161,7 +161,7 @@ impl Engine<'_> {
     }
 
     /// The catalogs that the summary is made from.
-    pub(super) async fn files(&self) -> Result<Vec<File>, RunError> {
+    async fn files(&self) -> Result<Vec<File>, RunError> {
         let run = self.journal.run();
         let earlier = self
             .state

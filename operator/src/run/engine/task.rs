@@ -66,7 +66,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The tables that an agent is to document.
-    pub(super) fn tables(&self) -> Vec<String> {
+    fn tables(&self) -> Vec<String> {
         let survey = self.state.survey.as_ref();
         survey.map_or_else(|| self.plan.tables.clone(), survey::Survey::names)
     }

@@ -25,6 +25,8 @@ use cataloger_tests::command::Cataloger;
 use cataloger_tests::model_server::ModelServer;
 use cataloger_tests::place::interpreter;
 
+use crate::memory;
+
 /// How long the played model takes for a turn.
 const TURN: Duration = Duration::from_millis(50);
 const MODEL: &str = "anthropic/claude-sonnet-5-5";
@@ -286,29 +288,14 @@ pub(crate) async fn memory(turns: u32) {
         .models(&server)
         .start();
         let pid = running.pid();
-        let watching = tokio::spawn(async move {
-            let mut most = 0;
-            while let Some(now) = peak(pid) {
-                most = most.max(now);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            most
-        });
+        let watching = tokio::spawn(memory::watch(pid));
         let output = running.end().await;
         assert_eq!(output.code(), Some(0), "{}", output.stderr);
-        peaks.push(watching.await.expect("it ends with the process"));
+        peaks.push(watching.await.expect("it ends with the process").own);
     }
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (few, many) = (peaks[0] as f64 / 1024.0, peaks[1] as f64 / 1024.0);
+    let (few, many) = (memory::mebibytes(peaks[0]), memory::mebibytes(peaks[1]));
     println!(
         "bench: memory of a run of {turns} turns with 16 KiB of results each {many:.1} MiB, of 2 turns {few:.1} MiB ratio={:.2}",
         many / few
     );
-}
-
-/// The most memory that a process has had, in KiB.
-fn peak(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
