@@ -192,7 +192,7 @@ pub fn postgres(sql: &str) -> Server {
         .stderr(Stdio::null())
         .spawn()
         .expect("PostgreSQL can be started");
-    let psql = |database: &str, sql: &str| {
+    let connected = |database: &str| {
         let mut command = Command::new(programs.join("psql"));
         command
             .args([
@@ -206,7 +206,12 @@ pub fn postgres(sql: &str) -> Server {
                 "-p",
             ])
             .arg(port.to_string())
-            .args(["-d", database, "-c", sql]);
+            .args(["-d", database]);
+        command
+    };
+    let psql = |database: &str, sql: &str| {
+        let mut command = connected(database);
+        command.args(["-c", sql]);
         command
     };
     wait_for("PostgreSQL", &mut process, || psql("postgres", "SELECT 1"));
@@ -217,7 +222,10 @@ pub fn postgres(sql: &str) -> Server {
         ));
     }
     run(&mut psql("postgres", "CREATE DATABASE shop OWNER writer"));
-    run(&mut psql("shop", sql));
+    // It may be longer than arguments can be.
+    let file = directory.path().join("shop.sql");
+    std::fs::write(&file, sql).expect("it can be written");
+    run(connected("shop").arg("--single-transaction").arg("-f").arg(file));
     run(&mut psql(
         "shop",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; \

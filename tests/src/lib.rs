@@ -1,6 +1,7 @@
 //! What the workspace's tests stand on. Nothing here ships.
 
 pub mod author;
+pub mod browser;
 pub mod command;
 pub mod container;
 pub mod cutting;

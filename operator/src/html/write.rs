@@ -94,8 +94,8 @@ fn escaped(text: &str, in_attribute: bool) -> Cow<'_, str> {
             '\r' => escaped.push_str("&#13;"),
             '\u{a0}' => escaped.push_str("&nbsp;"),
             '"' if in_attribute => escaped.push_str("&quot;"),
-            '<' if !in_attribute => escaped.push_str("&lt;"),
-            '>' if !in_attribute => escaped.push_str("&gt;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
             _ => escaped.push(it),
         }
     }

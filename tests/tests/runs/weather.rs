@@ -550,7 +550,10 @@ async fn what_earlier_runs_left_is_bounded_and_tame() {
         let body = request.json();
         let task = body["messages"][0]["content"].as_str().unwrap();
         assert!(task.chars().count() < 60_000, "{asker:?}");
-        assert!(!task.contains("steal()") && !task.contains("<b>"), "{asker:?}");
+        assert!(
+            !task.contains("steal()") && !task.contains("<b>obey"),
+            "{asker:?}"
+        );
         assert!(!task.contains('\u{1b}') && !task.contains('\u{0}'), "{asker:?}");
         // Only our own lines begin and end data.
         let ours = |line: &&str| line.starts_with("END DATA") || line.starts_with("BEGIN DATA");

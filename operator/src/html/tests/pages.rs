@@ -35,7 +35,7 @@ fn what_is_harmless_is_kept() {
         ),
         (
             "<p title='&lt;img src=x onerror=alert(1)&gt;' data-x=\"a&quot;b\">x</p>",
-            "<p title=\"<img src=x onerror=alert(1)>\" data-x=\"a&quot;b\">x</p>",
+            "<p title=\"&lt;img src=x onerror=alert(1)&gt;\" data-x=\"a&quot;b\">x</p>",
         ),
         ("<br><br/><hr /><wbr>", "<br><br><hr><wbr>"),
         (

@@ -12,8 +12,8 @@ use cataloger_tests::place::python;
 use cataloger_tests::sha256;
 use tokio::process::Command;
 
-use crate::browser::{self, Browser};
 use crate::memory::{self, mebibytes};
+use cataloger_tests::browser::{self, Browser};
 
 /// Makes a database.
 const DATABASE: &str = include_str!("database.py");

@@ -1,6 +1,5 @@
 //! Benches. They print figures, each beside something of the same run; they judge nothing.
 
-mod browser;
 mod catalogs;
 mod memory;
 mod runs;

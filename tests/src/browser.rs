@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its `DevTools` protocol, that says when a page is first painted.
+//! A headless Chromium, driven over its `DevTools` protocol.
 //!
 //! It listens on pipes, so nobody else can reach it. What is evaluated this way runs also where the page's own
 //! policy allows no script.
@@ -30,7 +30,7 @@ const PAINTED: &str = "new Promise(done => new PerformanceObserver(list => {
 
 /// A browser that runs.
 #[derive(Debug)]
-pub(crate) struct Browser {
+pub struct Browser {
     process: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -39,7 +39,7 @@ pub(crate) struct Browser {
 }
 
 /// Where there is one.
-pub(crate) fn find() -> Option<PathBuf> {
+pub fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     NAMES
@@ -50,7 +50,7 @@ pub(crate) fn find() -> Option<PathBuf> {
 
 impl Browser {
     /// Starts it.
-    pub(crate) fn start(program: &Path) -> Self {
+    pub fn start(program: &Path) -> Self {
         let profile = tempfile::tempdir().expect("a directory");
         let mut process = Command::new("sh")
             .args(["-c", START])
@@ -85,40 +85,49 @@ impl Browser {
         }
     }
 
-    /// How long a file takes, in a new tab, until something of it is seen.
-    pub(crate) async fn first_paint(&mut self, file: &Path) -> Duration {
+    /// Opens a tab.
+    pub async fn tab(&mut self) -> Tab<'_> {
         let tab = self
             .ask(None, "Target.createTarget", json!({"url": "about:blank"}))
             .await;
-        let tab = &tab["targetId"];
+        let target = tab["targetId"].as_str().expect("it has an id").to_owned();
         let attached = self
             .ask(
                 None,
                 "Target.attachToTarget",
-                json!({"targetId": tab, "flatten": true}),
+                json!({"targetId": target, "flatten": true}),
             )
             .await;
-        let session = attached["sessionId"].as_str().map(str::to_owned);
-        let session = session.as_deref();
-        let url = format!("file://{}", file.display());
-        // Answered when the page has begun to come, so that what is evaluated next sees this one.
-        self.ask(session, "Page.navigate", json!({"url": url})).await;
-        let painted = json!({"expression": PAINTED, "awaitPromise": true});
-        let painted = self.ask(session, "Runtime.evaluate", painted).await;
-        let milliseconds = painted["result"]["value"].as_f64();
-        self.ask(None, "Target.closeTarget", json!({"targetId": tab}))
-            .await;
-        Duration::from_secs_f64(milliseconds.expect("it was painted") / 1000.0)
+        let session = attached["sessionId"].as_str().expect("it has an id").to_owned();
+        Tab {
+            browser: self,
+            target,
+            session,
+        }
+    }
+
+    /// How long a file takes, in a new tab, until something of it is seen.
+    pub async fn first_paint(&mut self, file: &Path) -> Duration {
+        let mut tab = self.tab().await;
+        tab.navigate(&format!("file://{}", file.display())).await;
+        let painted = tab.evaluate(PAINTED).await.expect("it stays");
+        tab.close().await;
+        Duration::from_secs_f64(painted.as_f64().expect("it was painted") / 1000.0)
     }
 
     /// Ends it.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         self.ask(None, "Browser.close", json!({})).await;
         let ended = timeout(PATIENCE, self.process.wait()).await;
         ended.expect("it ends").expect("it can be waited for");
     }
 
     async fn ask(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
+        let answer = self.try_to(session, method, params).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn try_to(&mut self, session: Option<&str>, method: &str, params: Value) -> Result<Value, String> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = session {
@@ -130,8 +139,10 @@ impl Browser {
         loop {
             let mut answer = self.next().await;
             if answer["id"] == json!(self.last) {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].take();
+                if !answer["error"].is_null() {
+                    return Err(answer["error"].to_string());
+                }
+                return Ok(answer["result"].take());
             }
         }
     }
@@ -143,5 +154,43 @@ impl Browser {
             .expect("the browser answers");
         assert_eq!(bytes.pop(), Some(0), "the browser has ended");
         serde_json::from_slice(&bytes).expect("it speaks JSON")
+    }
+}
+
+/// A tab of a browser.
+#[derive(Debug)]
+pub struct Tab<'a> {
+    browser: &'a mut Browser,
+    target: String,
+    session: String,
+}
+
+impl Tab<'_> {
+    /// Goes to a page. Answered when it has begun to come, so that what is evaluated next sees this one.
+    pub async fn navigate(&mut self, url: &str) {
+        let session = Some(self.session.as_str());
+        // The page before may have opened another, and what is not in front is not drawn.
+        self.browser.ask(session, "Page.bringToFront", json!({})).await;
+        self.browser
+            .ask(session, "Page.navigate", json!({"url": url}))
+            .await;
+    }
+
+    /// What an expression is, once it is known; an error if the page is left before.
+    pub async fn evaluate(&mut self, expression: &str) -> Result<Value, String> {
+        let session = Some(self.session.as_str());
+        let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true});
+        let mut answer = self.browser.try_to(session, "Runtime.evaluate", params).await?;
+        match &answer["exceptionDetails"] {
+            Value::Null => Ok(answer["result"]["value"].take()),
+            raised => Err(raised.to_string()),
+        }
+    }
+
+    /// Closes it.
+    pub async fn close(self) {
+        self.browser
+            .ask(None, "Target.closeTarget", json!({"targetId": self.target}))
+            .await;
     }
 }
