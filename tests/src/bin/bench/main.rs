@@ -2,9 +2,9 @@
 
 mod browser;
 mod catalogs;
-mod memory;
 mod runs;
 mod sandbox;
+mod usage;
 
 use cataloger_tests::place::Place;
 use clap::Parser;
