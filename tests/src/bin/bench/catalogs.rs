@@ -55,7 +55,10 @@ pub(crate) async fn all(sizes: &[Size]) {
 /// A run over a database, then the plain profile of it.
 async fn catalog(size: Size, directory: &Path) -> Page {
     let Size { tables, rows } = size;
-    let of = format!("{tables} tables of {rows} rows");
+    let of = match tables {
+        1 => format!("1 table of {rows} rows"),
+        _ => format!("{tables} tables of {rows} rows"),
+    };
     let database = database(size).await;
     // Both find the file in memory, whoever comes first.
     let mut file = std::fs::File::open(&database).expect("it is there");
