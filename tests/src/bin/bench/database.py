@@ -1,4 +1,4 @@
-"""Makes a database to bench with: so many tables of a shop, each of so many rows.
+"""Makes a database to bench with: so many tables of a shop, each of so many rows. All refer to the first.
 
 Arguments: the file, the number of tables, the rows of each. The same arguments give the same rows.
 """
@@ -27,7 +27,7 @@ SELECT
     CASE WHEN n * 31 % 100 < 60 THEN 'paid' WHEN n * 31 % 100 < 90 THEN 'open' ELSE 'lost' END,
     CASE WHEN n % 50 = 0 THEN NULL ELSE (n * 104729 + :seed) % 100000 / 100.0 END,
     date('2024-01-01', (n * 13 % 1000) || ' days'),
-    CASE WHEN n % 10 = 0 THEN 'note ' || n * 7919 % 1009 END
+    CASE WHEN n % 10 = 0 THEN 'note ' || (n * 7919 % 1009) END
 FROM counted
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
     database.execute("PRAGMA journal_mode = OFF")
     database.execute("PRAGMA synchronous = OFF")
     for number in range(1, tables + 1):
-        name = f"orders_{number:04}"
+        name = "customers" if number == 1 and tables > 1 else f"orders_{number:04}"
         database.execute(TABLE.format(name=name))
         database.execute(ROWS.format(name=name), {"rows": rows, "seed": number})
     database.commit()

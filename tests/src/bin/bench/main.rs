@@ -1,9 +1,9 @@
 //! Benches. They print figures, each beside something of the same run; they judge nothing.
 
 mod catalogs;
-mod memory;
 mod runs;
 mod sandbox;
+mod usage;
 
 use cataloger_tests::place::Place;
 use clap::Parser;

@@ -25,7 +25,7 @@ use cataloger_tests::command::Cataloger;
 use cataloger_tests::model_server::ModelServer;
 use cataloger_tests::place::interpreter;
 
-use crate::memory;
+use crate::usage;
 
 /// How long the played model takes for a turn.
 const TURN: Duration = Duration::from_millis(50);
@@ -288,12 +288,12 @@ pub(crate) async fn memory(turns: u32) {
         .models(&server)
         .start();
         let pid = running.pid();
-        let watching = tokio::spawn(memory::watch(pid));
+        let watching = tokio::spawn(usage::watch(pid));
         let output = running.end().await;
         assert_eq!(output.code(), Some(0), "{}", output.stderr);
         peaks.push(watching.await.expect("it ends with the process").own);
     }
-    let (few, many) = (memory::mebibytes(peaks[0]), memory::mebibytes(peaks[1]));
+    let (few, many) = (usage::mebibytes(peaks[0]), usage::mebibytes(peaks[1]));
     println!(
         "bench: memory of a run of {turns} turns with 16 KiB of results each {many:.1} MiB, of 2 turns {few:.1} MiB ratio={:.2}",
         many / few
