@@ -27,13 +27,13 @@ def _failure(url: str, tables=("orders",)) -> dict:
     return failure
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
+@pytest.fixture(params=["postgres", "mysql"])
 def server(request):
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
-def accounts(postgres, mariadb):
+def accounts(postgres, mysql):
     """Who may not come in, and why."""
     for role in ("opener", "outsider", "tls_only", "no_entry"):
         postgres.admin(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
@@ -42,10 +42,10 @@ def accounts(postgres, mariadb):
     postgres.admin("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
     for account in ("opener", "locked", "elsewhere", "expired"):
         host = "192.0.2.1" if account == "elsewhere" else "%"
-        mariadb.admin(f"CREATE USER {account}@'{host}' IDENTIFIED BY '{PASSWORD}'")
-    mariadb.admin("ALTER USER locked ACCOUNT LOCK; ALTER USER expired PASSWORD EXPIRE")
-    mariadb.admin("CREATE DATABASE closed; CREATE DATABASE open; GRANT SELECT ON open.* TO expired")
-    mariadb.admin("GRANT SELECT ON open.* TO opener")
+        mysql.admin(f"CREATE USER {account}@'{host}' IDENTIFIED BY '{PASSWORD}'")
+    mysql.admin("ALTER USER locked ACCOUNT LOCK; ALTER USER expired PASSWORD EXPIRE")
+    mysql.admin("CREATE DATABASE closed; CREATE DATABASE open; GRANT SELECT ON open.* TO expired")
+    mysql.admin("GRANT SELECT ON open.* TO opener")
 
 
 def test_a_name_that_is_unknown(server):
@@ -207,29 +207,29 @@ def test_a_certificate_that_is_not_trusted(with_tls):
 
 
 @pytest.mark.usefixtures("accounts")
-def test_tls_that_mariadb_demands(mariadb):
-    mariadb.admin("SET GLOBAL require_secure_transport = ON")
+def test_tls_that_mysql_demands(mysql):
+    mysql.admin("SET GLOBAL require_secure_transport = ON")
     try:
-        failure = _failure(mariadb.url("opener", "open"))
+        failure = _failure(mysql.url("opener", "open"))
     finally:
-        mariadb.admin("SET GLOBAL require_secure_transport = OFF")
+        mysql.admin("SET GLOBAL require_secure_transport = OFF")
     # It does not tell that from a wrong password.
     assert failure["kind"] == "password"
     assert "ssl_mode=REQUIRED" in failure["advice"]
 
 
 @pytest.mark.usefixtures("accounts")
-def test_who_is_not_admitted(postgres, mariadb):
+def test_who_is_not_admitted(postgres, mysql):
     failure = _failure(postgres.url("outsider", "postgres"))
     assert failure["kind"] == "not_admitted"
     assert "pg_hba.conf" in failure["advice"]
-    assert _failure(mariadb.url("elsewhere", "closed"))["kind"] in ("password", "not_admitted")
+    assert _failure(mysql.url("elsewhere", "closed"))["kind"] in ("password", "not_admitted")
 
 
 @pytest.mark.usefixtures("accounts")
-def test_who_may_not_come_any_more(mariadb):
-    assert _failure(mariadb.url("locked", "closed"))["kind"] == "locked"
-    assert _failure(mariadb.url("expired", "open"))["kind"] == "locked"
+def test_who_may_not_come_any_more(mysql):
+    assert _failure(mysql.url("locked", "closed"))["kind"] == "locked"
+    assert _failure(mysql.url("expired", "open"))["kind"] == "locked"
 
 
 @pytest.mark.usefixtures("accounts")
