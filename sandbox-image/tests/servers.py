@@ -148,7 +148,11 @@ class MySQL(Server):
             program, install = self._program("mariadbd"), [self._program("mariadb-install-db")]
             if named:
                 where += [f"--basedir={Path(install[0]).parents[1]}"]
-            install += ["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]
+            install += [
+                "--no-defaults",
+                "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+            ]
             install += ["--user=mysql"] if os.getuid() == 0 else []
             more = []
         _run([*install, *where])

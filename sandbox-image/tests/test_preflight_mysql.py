@@ -295,7 +295,82 @@ def test_a_reader_is_shown_to_be_one(reader):
     assert reader.everything() == before
 
 
+def test_estimates_are_those_of_now(place):
+    assert place.survey()["tables"][0]["rows"] == 3
+    place.admin("INSERT INTO orders SELECT a.id * 1000 + b.id, 0 FROM orders a, orders b")
+    assert place.survey()["tables"][0]["rows"] > 6
+
+
+def test_a_server_that_only_reads(place):
+    setting = "super_read_only" if place.server.is_mysql else "read_only"
+    place.admin(f"SET GLOBAL {setting} = ON")
+    try:
+        assert place.survey()["ok"]
+        # What is granted counts: a server can be opened for writing again.
+        place.server.admin("SET GLOBAL super_read_only = OFF" if place.server.is_mysql else "DO 1")
+        place.admin("GRANT INSERT ON orders TO {role}")
+        place.admin(f"SET GLOBAL {setting} = ON")
+        assert _only(place.survey(), "writable")
+    finally:
+        place.admin("SET GLOBAL super_read_only = OFF" if place.server.is_mysql else "DO 1")
+        place.admin("SET GLOBAL read_only = OFF")
+
+
+def test_a_first_log_in_with_tls_and_without(place):
+    """MySQL's passwords are sent whole the first time: under TLS, or under the server's key."""
+    if not place.server.is_mysql:
+        pytest.skip("MariaDB has other passwords")
+    for number, rest in enumerate(("", "?ssl_mode=DISABLED", "?ssl_mode=REQUIRED")):
+        role = f"{place.role}_{number}"
+        place.admin(
+            f"CREATE USER {role} IDENTIFIED WITH caching_sha2_password BY '{PASSWORD}';"
+            f"GRANT SELECT ON orders TO {role}"
+        )
+        for _ in range(2):
+            found = place.survey(role=role, rest=rest)
+            assert found["ok"], found
+    place.admin("ALTER USER {role} REQUIRE SSL")
+    assert _only(place.survey(), "password")
+    assert place.survey(rest="?ssl_mode=REQUIRED")["ok"]
+
+
+def test_a_part_that_is_taken_away_counts_as_given(place):
+    if not place.server.is_mysql:
+        pytest.skip("MariaDB knows no partial revokes")
+    place.admin(
+        "SET GLOBAL partial_revokes = ON; GRANT SELECT, INSERT ON *.* TO {role};"
+        "REVOKE INSERT ON {database}.* FROM {role}"
+    )
+    try:
+        found = _only(place.survey(), "writable")
+        assert [it["can"] for it in found["writes"]] == ["INSERT"]
+        place.admin("REVOKE INSERT ON *.* FROM {role}; REVOKE SELECT ON {database}.* FROM {role}")
+        assert place.survey("orders", f"{place.database}_b.visits")["ok"]
+        assert _only(place.survey("secret"), "no_right")
+    finally:
+        place.admin("DROP USER {role}; SET GLOBAL partial_revokes = OFF")
+
+
+def test_roles_are_taken_for_the_survey_only(place):
+    """What may be read by the roles that a session begins with can be read, and counts as such."""
+    place.admin(
+        "CREATE ROLE {role}_r; GRANT SELECT ON secret TO {role}_r; GRANT {role}_r TO {role};"
+        + (
+            "SET DEFAULT ROLE {role}_r TO {role}"
+            if place.server.is_mysql
+            else "SET DEFAULT ROLE {role}_r FOR {role}"
+        )
+    )
+    found = place.survey("orders", "secret")
+    assert found["ok"], found
+
+
 def test_what_is_no_writing(place):
+    if place.server.is_mysql:
+        place.admin(
+            "GRANT BACKUP_ADMIN, XA_RECOVER_ADMIN, SENSITIVE_VARIABLES_OBSERVER, SHOW_ROUTINE,"
+            "SERVICE_CONNECTION_ADMIN, AUDIT_ABORT_EXEMPT, FIREWALL_EXEMPT ON *.* TO {role}"
+        )
     place.admin(
         "GRANT PROCESS, SHOW DATABASES, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO {role};"
         "GRANT CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REFERENCES ON {database}.* TO {role}"
@@ -373,7 +448,10 @@ def test_a_view_of_nothing_is_left_out(place):
         ("GRANT SELECT, PROCESS, SHOW VIEW, SHOW_ROUTINE ON *.* TO `r`@`%`", []),
         ('GRANT SELECT ON `a``b`.`c"d` TO `r`@`%`', []),
         ("GRANT SELECT (`a`, `b, c`), UPDATE (`x`) ON `s`.`t` TO `r`@`%`", ["UPDATE (`x`)"]),
-        ("GRANT BACKUP_ADMIN,CLONE_ADMIN,FLUSH_TABLES ON *.* TO `r`@`%`", ["CLONE_ADMIN, FLUSH_TABLES"]),
+        (
+            "GRANT BACKUP_ADMIN,CLONE_ADMIN,FLUSH_TABLES ON *.* TO `r`@`%`",
+            ["CLONE_ADMIN, FLUSH_TABLES"],
+        ),
         ("GRANT EXECUTE ON FUNCTION `s`.`f` TO `r`@`%`", []),
         ("GRANT `w`@`%`,`v`@`%` TO `r`@`%`", []),
         ("GRANT `w`@`%` TO `r`@`%` WITH ADMIN OPTION", ["pass on"]),

@@ -246,10 +246,83 @@ WAYS = {
         "ALTER DEFAULT PRIVILEGES GRANT DELETE ON TABLES TO PUBLIC",
         ("DELETE", "all tables that postgres will make", "granted to PUBLIC"),
     ),
+    "a member that may SET ROLE and inherits nothing": (
+        "CREATE ROLE {role}_w; GRANT INSERT ON orders TO {role}_w;"
+        "GRANT {role}_w TO {role} WITH INHERIT FALSE, SET TRUE",
+        ("INSERT", "table public.orders", "granted to {role}_w, of which {role} is a member"),
+    ),
+    "a member that inherits and may not SET ROLE": (
+        "CREATE ROLE {role}_w; GRANT INSERT ON orders TO {role}_w;"
+        "GRANT {role}_w TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("INSERT", "table public.orders", "granted to {role}_w, of which {role} is a member"),
+    ),
+    "an attribute step by step": (
+        "CREATE ROLE {role}_a; CREATE ROLE {role}_b CREATEDB;"
+        "GRANT {role}_b TO {role}_a WITH INHERIT FALSE, SET TRUE;"
+        "GRANT {role}_a TO {role} WITH INHERIT FALSE, SET TRUE",
+        ("make databases", "", "member of {role}_b through {role}_a, which has the attribute"),
+    ),
+    "nothing but the admin option": (
+        "CREATE ROLE {role}_w;GRANT {role}_w TO {role} WITH INHERIT FALSE, SET FALSE, ADMIN TRUE",
+        ("grant and revoke membership", "role {role}_w", "{role} has the ADMIN OPTION"),
+    ),
+    "the admin option of a role that is inherited": (
+        "CREATE ROLE {role}_a; CREATE ROLE {role}_w;"
+        "GRANT {role}_w TO {role}_a WITH INHERIT FALSE, SET FALSE, ADMIN TRUE;"
+        "GRANT {role}_a TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("grant and revoke membership", "role {role}_w", "{role}_a has the ADMIN OPTION"),
+    ),
+    "a role that a CREATEROLE has made": (
+        "CREATE ROLE {role}_m CREATEROLE; SET ROLE {role}_m; CREATE ROLE {role}_w; RESET ROLE;"
+        "GRANT {role}_m TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("grant and revoke membership", "role {role}_w", "{role}_m has the ADMIN OPTION"),
+    ),
+    "pg_create_subscription": (
+        "GRANT pg_create_subscription TO {role}",
+        ("make subscriptions, which write into tables", "", "member of pg_create_subscription"),
+    ),
+    "pg_maintain": (
+        "GRANT pg_maintain TO {role}",
+        ("VACUUM, REINDEX, REFRESH and LOCK every table", "", "member of pg_maintain"),
+    ),
+    "maintain": (
+        "GRANT MAINTAIN ON orders TO {role}",
+        ("MAINTAIN", "table public.orders", "granted to {role}"),
+    ),
+    "maintaining tables of the future": (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT MAINTAIN ON TABLES TO {role}",
+        ("MAINTAIN", "all tables that postgres will make in schema sales", "granted to {role}"),
+    ),
+    "large objects of the future": (
+        "ALTER DEFAULT PRIVILEGES GRANT UPDATE ON LARGE OBJECTS TO {role}",
+        ("UPDATE", "all large objects that postgres will make", "granted to {role}"),
+    ),
+    "large objects of the future, everybody": (
+        "ALTER DEFAULT PRIVILEGES GRANT UPDATE ON LARGE OBJECTS TO PUBLIC",
+        ("UPDATE", "all large objects that postgres will make", "granted to PUBLIC"),
+    ),
     "settings of the server": (
         "GRANT ALTER SYSTEM ON PARAMETER work_mem TO {role}",
         ("ALTER SYSTEM", "parameter work_mem", "granted to {role}"),
     ),
+}
+
+
+# What is new: the version that it came with.
+SINCE = {
+    "settings of the server": 15,
+    "a member that may SET ROLE and inherits nothing": 16,
+    "a member that inherits and may not SET ROLE": 16,
+    "an attribute step by step": 16,
+    "nothing but the admin option": 16,
+    "the admin option of a role that is inherited": 16,
+    "a role that a CREATEROLE has made": 16,
+    "pg_create_subscription": 16,
+    "pg_maintain": 17,
+    "maintain": 17,
+    "maintaining tables of the future": 17,
+    "large objects of the future": 18,
+    "large objects of the future, everybody": 18,
 }
 
 
@@ -261,8 +334,10 @@ def _only(found: dict, kind: str) -> dict:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_write_is_found_and_mended(place, way):
     did, (can, on, by) = WAYS[way]
-    if "PARAMETER" in did and place.server.major < 15:
+    if place.server.major < SINCE.get(way, 0):
         pytest.skip("this server can't grant that")
+    if way == "all" and place.server.major >= 17:
+        can = can.replace("INSERT", "INSERT, MAINTAIN")
     place.admin(did)
     before = place.everything()
     found = place.survey("orders", "sales.*")
@@ -315,6 +390,14 @@ def test_what_is_no_writing(place):
         "GRANT EXECUTE ON FUNCTION twice(integer) TO {role};"
         "ALTER ROLE {role} SET work_mem = '8MB'"
     )
+    new = {
+        15: "pg_checkpoint",
+        16: "pg_use_reserved_connections",
+        18: "pg_signal_autovacuum_worker",
+    }
+    for since, role in ({0: "pg_signal_backend, pg_read_server_files"} | new).items():
+        if place.server.major >= since:
+            place.admin(f"GRANT {role} TO {{role}}")
     assert place.survey()["ok"]
 
 
@@ -322,9 +405,17 @@ def test_a_role_that_inherits_no_attribute_can_not_use_it(place):
     if place.server.major < 16:
         pytest.skip("memberships have no options before 16")
     place.admin(
-        "CREATE ROLE {role}_b SUPERUSER; GRANT {role}_b TO {role} WITH INHERIT FALSE, SET FALSE"
+        "CREATE ROLE {role}_b SUPERUSER; GRANT {role}_b TO {role} WITH INHERIT FALSE, SET FALSE;"
+        "CREATE ROLE {role}_c CREATEDB; GRANT {role}_c TO {role} WITH INHERIT TRUE, SET FALSE;"
+        # Who can't become the one in between, can't go on from there.
+        "CREATE ROLE {role}_d; GRANT INSERT ON orders TO {role}_d;"
+        "GRANT {role}_d TO {role}_c WITH INHERIT FALSE, SET TRUE"
     )
     assert place.survey()["ok"]
+    with psycopg.connect(place.server.url(place.role, place.database), autocommit=True) as con:
+        for role in "bcd":
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                con.execute(f"SET ROLE {place.role}_{role}")
 
 
 def test_functions_with_rights_of_their_own_are_told(place):
