@@ -1,4 +1,4 @@
-"""The preflight on a real MariaDB, or MySQL: every way to be able to write, and what is read of tables."""
+"""The preflight on a real MariaDB or MySQL: every way to write, and what is read of tables."""
 
 import itertools
 

@@ -136,7 +136,7 @@ def _roles(line: str) -> list[str]:
 def judge(grants: Grants, own: str) -> tuple[list[Write], list[str]]:
     """Every way to write, and what else there is to know."""
     writes, notes = [], []
-    # What the account has of itself, by where: what it has besides once a role is taken is the role's.
+    # What the account has of itself, by where: what is more once a role is taken is the role's.
     itself: dict[tuple, list[str]] = {}
     for line in grants.lines:
         text = line.text
