@@ -90,6 +90,40 @@ def test_zero_dates(request, tmp_path):
     assert d.facts["distinct"] == 3
 
 
+def test_what_came_with_postgresql_18(request, tmp_path):
+    from conftest import Kind
+
+    kind = Kind("postgres", request, tmp_path)
+    if request.getfixturevalue("postgres").major < 18:
+        pytest.skip("this server is older")
+    url = kind.make(
+        "CREATE TABLE rooms (id int4range, during daterange, price int,"
+        " twice int GENERATED ALWAYS AS (price * 2) VIRTUAL,"
+        " PRIMARY KEY (id, during WITHOUT OVERLAPS))",
+        "CREATE TABLE stays (room int4range, during daterange, note text,"
+        " FOREIGN KEY (room, PERIOD during) REFERENCES rooms (id, PERIOD during))",
+        "INSERT INTO rooms VALUES ('[1,2)', '[2024-01-01,2025-01-01)', 3),"
+        " ('[1,2)', '[2025-01-01,2026-01-01)', 4)",
+        "INSERT INTO stays VALUES ('[1,2)', '[2024-02-01,2025-02-01)', NULL)",
+        "ALTER TABLE stays ADD CONSTRAINT later NOT NULL note NOT VALID",
+        "CREATE TABLE children (id int, parent int)",
+        "CREATE TABLE parents (id int PRIMARY KEY)",
+        "INSERT INTO children VALUES (1, 9)",
+        "ALTER TABLE children ADD FOREIGN KEY (parent) REFERENCES parents NOT ENFORCED",
+    )
+    session = kind.look(url)
+    tables = {it.name: it for it in session.tables}
+    assert not [it for table in session.tables for it in table.columns if "problem" in it.facts]
+    assert tables["rooms"].key == ["id", "during"]
+    twice = tables["rooms"].columns[3]
+    assert (twice.generated, str(twice.facts["max"])) == (True, "8")
+    note = tables["stays"].columns[2]
+    assert (note.not_null, note.facts["nulls"]) == (False, 1)
+    # Periods that cover a stay together are no broken reference; one that is not enforced may be.
+    assert [it.enforced for it in tables["stays"].references] == [True]
+    assert [it.enforced for it in tables["children"].references] == [False]
+
+
 @pytest.fixture
 def mysql_kind(request, tmp_path):
     """MariaDB, or MySQL."""
