@@ -1,6 +1,10 @@
 """The preflight on a real MariaDB or MySQL: every way to write, and what is read of tables."""
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -363,6 +367,44 @@ def test_roles_are_taken_for_the_survey_only(place):
     )
     found = place.survey("orders", "secret")
     assert found["ok"], found
+
+
+KILLED = """
+import sys
+sys.path[:0] = sys.argv[1:2]
+from cataloger_sandbox.preflight import preflight
+preflight(["orders"], url=sys.argv[2])
+"""
+
+
+def test_nothing_stays_when_it_is_killed(place):
+    """Killed while it waits for a table that another session has locked."""
+    import MySQLdb
+
+    import cataloger_sandbox
+
+    place.admin("CREATE USER {role}_o IDENTIFIED BY 'o'; GRANT ALL ON *.* TO {role}_o")
+    before = place.everything()
+    mine = f"FROM information_schema.processlist WHERE user = '{place.role}'"
+    waiting = f"SELECT count(*) {mine} AND state LIKE '%metadata lock%'"
+    owner = {"host": "127.0.0.1", "port": place.server.port, "password": "o"}
+    con = MySQLdb.connect(user=f"{place.role}_o", database=place.database, **owner)
+    con.cursor().execute("LOCK TABLES orders WRITE")
+    package = os.path.dirname(os.path.dirname(cataloger_sandbox.__file__))
+    url = place.server.url(place.role, place.database)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, package, url])
+    while place.admin(waiting) == "0":
+        assert process.poll() is None, "it did not wait"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    con.close()
+    while place.admin(f"SELECT count(*) {mine}") != "0":
+        pass
+    transactions = "SELECT count(*) FROM information_schema.innodb_trx"
+    assert place.admin(transactions) == "0"
+    assert place.everything() == before
+    # Nobody waits for it.
+    place.admin("SET lock_wait_timeout = 5; ALTER TABLE orders ADD COLUMN more integer")
 
 
 def test_what_is_no_writing(place):

@@ -424,3 +424,77 @@ def test_a_driver_that_is_missing():
     )
     assert '"kind": "driver"' in run.stdout
     assert "s3cret" not in run.stdout
+
+
+# Stops the survey of a file in the middle of its trial, after so many refusals.
+STOPPED = """
+import sys
+sys.path[:0] = sys.argv[1:2]
+from cataloger_sandbox import preflight
+from cataloger_sandbox.preflight import report
+
+class Proof(list):
+    def append(self, what):
+        super().append(what)
+        if len(self) == int(sys.argv[3]):
+            print(what, flush=True)
+            sys.stdin.read()
+
+class Survey(report.Survey):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.proof = Proof()
+
+preflight.Survey = Survey
+preflight.survey(["orders"], url=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"), [*(("sqlite", n) for n in (1, 2, 3)), *(("duckdb", n) for n in (1, 2, 3, 4))]
+)
+def test_nothing_stays_when_the_survey_of_a_file_is_killed(tmp_path, kind, after):
+    path = tmp_path / "shop.db"
+    connect = {"sqlite": sqlite3, "duckdb": duckdb}[kind].connect
+    con = connect(str(path))
+    con.execute("CREATE TABLE orders (id integer)")
+    con.commit()
+    con.close()
+    before = path.read_bytes()
+    source = os.path.dirname(os.path.dirname(database.__file__))
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, source, f"{kind}:///{path}", str(after)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as surveyor:
+        assert surveyor.stdout.readline().startswith(b"refused: ")
+        surveyor.kill()
+    assert path.read_bytes() == before
+    assert [it.name for it in tmp_path.iterdir()] == ["shop.db"]
+    # Nor does a lock: another one can write at once.
+    con = connect(str(path))
+    con.execute("INSERT INTO orders VALUES (1)")
+    con.commit()
+    con.close()
+
+
+def test_sqlite_with_a_log_of_what_is_to_come(tmp_path):
+    """Every reader of such a file makes the log and its index, where it may: they are empty."""
+    path = tmp_path / "shop.db"
+    con = sqlite3.connect(path)
+    con.execute("PRAGMA journal_mode = wal")
+    con.execute("CREATE TABLE orders (id integer)")
+    con.commit()
+    con.close()
+    before = path.read_bytes()
+    assert survey(["orders"], url=f"sqlite:///{path}")["ok"]
+    assert path.read_bytes() == before
+    logs = {it.name: it for it in tmp_path.iterdir() if it != path}
+    assert set(logs) <= {"shop.db-wal", "shop.db-shm"}
+    assert "shop.db-wal" not in logs or logs["shop.db-wal"].stat().st_size == 0
+    # Who writes next clears them away.
+    con = sqlite3.connect(path)
+    con.execute("INSERT INTO orders VALUES (1)")
+    con.commit()
+    con.close()
+    assert [it.name for it in tmp_path.iterdir()] == ["shop.db"]

@@ -603,6 +603,49 @@ def test_nothing_stays_when_it_is_killed(reader, monkeypatch):
     assert reader.everything() == before
 
 
+TRIED = """
+import sys
+sys.path[:0] = sys.argv[1:2]
+import psycopg
+from cataloger_sandbox.preflight import postgres_trial
+con = psycopg.connect(sys.argv[2], autocommit=True)
+postgres_trial.attempt(con, [], ["public"], False)
+"""
+
+
+def test_what_a_trial_made_is_gone_when_it_is_killed(place):
+    """Should the server let it make a table: killed while that stands in its transaction."""
+    before = place.everything()
+    # Whoever makes something waits for whoever watches.
+    place.admin(
+        "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_lock(4711); END';"
+        "CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE TABLE')"
+        " EXECUTE FUNCTION hold()"
+    )
+    where = f"host=127.0.0.1 port={place.server.port} user=postgres dbname={place.database}"
+    held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    others = (
+        "SELECT count(*) FROM pg_stat_activity"
+        f" WHERE datname = '{place.database}' AND pid <> pg_backend_pid()"
+    )
+    with psycopg.connect(where, autocommit=True) as watch:
+        watch.execute("SELECT pg_advisory_lock(4711)")
+        command = [sys.executable, "-c", TRIED, os.path.dirname(_package()), where]
+        process = subprocess.Popen(command)
+        while watch.execute(held).fetchone() == (0,):
+            assert process.poll() is None, "it did not wait"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # Gone from memory and locks before it gets to rest.
+        while watch.execute(others).fetchone() != (0,):
+            pass
+        watch.execute("DROP EVENT TRIGGER hold; DROP FUNCTION hold()")
+        left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'cataloger_trial%'"
+        assert watch.execute(left).fetchone() == (0,)
+    assert place.everything() == before
+
+
 def _package() -> str:
     import cataloger_sandbox
 
