@@ -401,6 +401,20 @@ def test_duckdb_held_by_another_process(tmp_path):
     assert failure["kind"] == "busy"
 
 
+@pytest.mark.parametrize("at", [0, 12, 4096, 5000])
+def test_duckdb_that_is_damaged(tmp_path, at):
+    """Its blocks have sums: that one is wrong is no lock."""
+    path = tmp_path / "shop.db"
+    con = duckdb.connect(str(path))
+    con.execute("CREATE TABLE orders AS SELECT range AS id FROM range(1000)")
+    con.close()
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    failure = _failure(f"duckdb:///{path}")
+    assert failure["kind"] in ("no_database", "server"), failure
+
+
 def test_sqlite_that_is_being_written(tmp_path):
     """A reader waits for nobody; what is locked whole is told."""
     path = tmp_path / "shop.db"

@@ -27,6 +27,7 @@ const SHOP: &str = "
         SELECT i, IF(i <= 2, 900 + i, i % 40 + 1), ELT(i % 3 + 1, 'new', 'paid', 'sent'), i / 4, IF(i = 7, -0.1, i),
             IF(i = 5, '0000-00-00', '2026-01-01' + INTERVAL i HOUR), IF(i % 3, NULL, 'x') FROM n;
     INSERT INTO `order lines` SELECT id, 1, IF(id % 2, 'gift', 'gift,fragile') FROM orders;
+    ANALYZE TABLE customers, orders, `order lines`;
 ";
 
 /// A run of all tables into a bucket.
@@ -159,7 +160,8 @@ async fn mariadb_is_told_as_it_is_also_when_it_was_cut_off() {
         let resumed = Kept::read(&bucket, &place).await;
         assert_eq!(resumed.report["attempts"], 2, "after entry {after}");
         for (one, other) in resumed.timeless().iter().zip(&whole.timeless()) {
-            assert_eq!(one, other, "after entry {after}");
+            let apart = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+            assert!(one == other, "after entry {after}: {apart:?}");
         }
     }
 }
@@ -177,7 +179,7 @@ fn is_true(kept: &Kept) {
         "data-reference=\"shop.orders.customer_id → shop.customers.id\" data-way=\"found\"",
         "data-reference=\"shop.order lines.order_id → shop.orders.id\" data-way=\"declared\"",
         "data-warning=\"orphans\" data-at=\"shop.orders.customer_id\"",
-        "data-warning=\"zero_dates\" data-at=\"shop.orders.placed_on\"",
+        "data-warning=\"zero-date\" data-at=\"shop.orders.placed_on\"",
     ] {
         assert!(catalog.contains(part), "{part}: {catalog}");
     }
@@ -229,7 +231,7 @@ fn is_true(kept: &Kept) {
         "{catalog}"
     );
     assert_eq!(kept.report["database"]["engine"], "MariaDB");
-    assert_eq!(kept.report["database"]["writes"], serde_json::json!([]));
+    assert!(kept.report["database"].get("writes").is_none());
     for secret in ["@example.com", PASSWORD] {
         assert!(
             !catalog.contains(secret) && !kept.summary.contains(secret),

@@ -257,7 +257,7 @@ def file(scheme: str, path: str, told: str) -> Failure:
         return Failure("no_database", f"{path} is no file", _ADVICE_FILE[scheme])
     if not os.access(path, os.R_OK):
         return _unreadable(path)
-    if re.search("lock", told, re.IGNORECASE):
+    if re.search(r"\block(ed)?\b", told, re.IGNORECASE):
         return Failure(
             "busy",
             f"{path} is held by another process that writes it",
