@@ -167,6 +167,11 @@ class MySQL(Server):
             stderr=subprocess.DEVNULL,
         )
 
+    @property
+    def makes_certificates(self) -> bool:
+        """Whether it offers TLS without being told to, as MySQL does, and MariaDB from 11.4 on."""
+        return self.is_mysql or not self.admin("SELECT version()").startswith("10.")
+
     def admin(self, sql: str, database: str = "mysql") -> str:
         client = [self._program("mysql" if self.is_mysql else "mariadb"), "--no-defaults"]
         client += [f"--socket={self._socket}", "--user=root", "-N", "-B"]

@@ -350,7 +350,7 @@ def test_a_part_that_is_taken_away_counts_as_given(place):
         assert [it["can"] for it in found["writes"]] == ["INSERT"]
         place.admin("REVOKE INSERT ON *.* FROM {role}; REVOKE SELECT ON {database}.* FROM {role}")
         assert place.survey("orders", f"{place.database}_b.visits")["ok"]
-        assert _only(place.survey("secret"), "no_right")
+        assert _only(place.survey(f"{place.database}.secret"), "no_right")
     finally:
         place.admin("DROP USER {role}; SET GLOBAL partial_revokes = OFF")
 

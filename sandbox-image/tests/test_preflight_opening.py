@@ -151,8 +151,8 @@ def test_a_database_that_is_closed(server):
 
 @pytest.mark.usefixtures("accounts")
 def test_tls_where_there_is_none(server):
-    if server.scheme == "mysql" and server.is_mysql:
-        pytest.skip("MySQL makes certificates for itself")
+    if server.scheme == "mysql" and server.makes_certificates:
+        pytest.skip("this server makes certificates for itself")
     demand = "?sslmode=require" if server.scheme == "postgresql" else "?ssl_mode=REQUIRED"
     name = "postgres" if server.scheme == "postgresql" else "open"
     failure = _failure(server.url("opener", name, demand))
@@ -209,14 +209,23 @@ def test_a_certificate_that_is_not_trusted(with_tls):
 
 
 @pytest.mark.usefixtures("accounts")
+def test_a_certificate_that_mysql_made_for_itself(mysql):
+    if not mysql.is_mysql:
+        pytest.skip("MariaDB 10 makes none")
+    failure = _failure(mysql.url("opener", "open", "?ssl_mode=VERIFY_CA"))
+    assert failure["kind"] == "tls"
+    assert "self-signed certificate in certificate chain (2026)" in failure["problem"]
+
+
+@pytest.mark.usefixtures("accounts")
 def test_tls_that_mysql_demands(mysql):
     mysql.admin("SET GLOBAL require_secure_transport = ON")
     try:
         failure = _failure(mysql.url("opener", "open"))
     finally:
         mysql.admin("SET GLOBAL require_secure_transport = OFF")
-    # MariaDB does not tell that from a wrong password.
-    assert failure["kind"] == ("tls" if mysql.is_mysql else "password")
+    # Older MariaDBs do not tell that from a wrong password.
+    assert failure["kind"] == ("tls" if mysql.makes_certificates else "password")
     assert "ssl_mode=REQUIRED" in failure["advice"]
 
 

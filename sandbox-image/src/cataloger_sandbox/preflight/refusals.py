@@ -168,7 +168,7 @@ def postgres(at: Place, _error: Exception, told: str) -> Failure | None:
         return _no_connect(
             at, f"GRANT CONNECT ON DATABASE {double(at.database)} TO {double(at.user)};"
         )
-    if says("too many (connections|clients)", "remaining connection slots"):
+    if says("too many (connections|clients)", "remaining connection slots", "no more connections"):
         return _busy(at)
     if says("starting up", "shutting down", "not currently accepting", "not yet accepting"):
         return Failure(
