@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from client import Daemon, make_directory
-from servers import MariaDB, Postgres
+from servers import MySQL, Postgres
 
 TEST_SECONDS = 90
 CORPUS = Path(__file__).parents[2] / "tests" / "corpus" / "frames.json"
@@ -124,10 +124,10 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def mariadb():
-    """A server of MariaDB, likewise."""
+def mysql():
+    """A server of MariaDB, or of MySQL, likewise."""
     pytest.importorskip("MySQLdb", reason="mysqlclient is not installed")
-    server = MariaDB()
+    server = MySQL()
     yield server
     server.stop()
 

@@ -27,13 +27,13 @@ def _failure(url: str, tables=("orders",)) -> dict:
     return failure
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
+@pytest.fixture(params=["postgres", "mysql"])
 def server(request):
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
-def accounts(postgres, mariadb):
+def accounts(postgres, mysql):
     """Who may not come in, and why."""
     for role in ("opener", "outsider", "tls_only", "no_entry"):
         postgres.admin(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
@@ -42,10 +42,10 @@ def accounts(postgres, mariadb):
     postgres.admin("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
     for account in ("opener", "locked", "elsewhere", "expired"):
         host = "192.0.2.1" if account == "elsewhere" else "%"
-        mariadb.admin(f"CREATE USER {account}@'{host}' IDENTIFIED BY '{PASSWORD}'")
-    mariadb.admin("ALTER USER locked ACCOUNT LOCK; ALTER USER expired PASSWORD EXPIRE")
-    mariadb.admin("CREATE DATABASE closed; CREATE DATABASE open; GRANT SELECT ON open.* TO expired")
-    mariadb.admin("GRANT SELECT ON open.* TO opener")
+        mysql.admin(f"CREATE USER {account}@'{host}' IDENTIFIED BY '{PASSWORD}'")
+    mysql.admin("ALTER USER locked ACCOUNT LOCK; ALTER USER expired PASSWORD EXPIRE")
+    mysql.admin("CREATE DATABASE closed; CREATE DATABASE open; GRANT SELECT ON open.* TO expired")
+    mysql.admin("GRANT SELECT ON open.* TO opener")
 
 
 def test_a_name_that_is_unknown(server):
@@ -151,6 +151,8 @@ def test_a_database_that_is_closed(server):
 
 @pytest.mark.usefixtures("accounts")
 def test_tls_where_there_is_none(server):
+    if server.scheme == "mysql" and server.makes_certificates:
+        pytest.skip("this server makes certificates for itself")
     demand = "?sslmode=require" if server.scheme == "postgresql" else "?ssl_mode=REQUIRED"
     name = "postgres" if server.scheme == "postgresql" else "open"
     failure = _failure(server.url("opener", name, demand))
@@ -207,29 +209,38 @@ def test_a_certificate_that_is_not_trusted(with_tls):
 
 
 @pytest.mark.usefixtures("accounts")
-def test_tls_that_mariadb_demands(mariadb):
-    mariadb.admin("SET GLOBAL require_secure_transport = ON")
+def test_a_certificate_that_mysql_made_for_itself(mysql):
+    if not mysql.is_mysql:
+        pytest.skip("MariaDB 10 makes none")
+    failure = _failure(mysql.url("opener", "open", "?ssl_mode=VERIFY_CA"))
+    assert failure["kind"] == "tls"
+    assert "self-signed certificate in certificate chain (2026)" in failure["problem"]
+
+
+@pytest.mark.usefixtures("accounts")
+def test_tls_that_mysql_demands(mysql):
+    mysql.admin("SET GLOBAL require_secure_transport = ON")
     try:
-        failure = _failure(mariadb.url("opener", "open"))
+        failure = _failure(mysql.url("opener", "open"))
     finally:
-        mariadb.admin("SET GLOBAL require_secure_transport = OFF")
-    # It does not tell that from a wrong password.
-    assert failure["kind"] == "password"
+        mysql.admin("SET GLOBAL require_secure_transport = OFF")
+    # Older MariaDBs do not tell that from a wrong password.
+    assert failure["kind"] == ("tls" if mysql.makes_certificates else "password")
     assert "ssl_mode=REQUIRED" in failure["advice"]
 
 
 @pytest.mark.usefixtures("accounts")
-def test_who_is_not_admitted(postgres, mariadb):
+def test_who_is_not_admitted(postgres, mysql):
     failure = _failure(postgres.url("outsider", "postgres"))
     assert failure["kind"] == "not_admitted"
     assert "pg_hba.conf" in failure["advice"]
-    assert _failure(mariadb.url("elsewhere", "closed"))["kind"] in ("password", "not_admitted")
+    assert _failure(mysql.url("elsewhere", "closed"))["kind"] in ("password", "not_admitted")
 
 
 @pytest.mark.usefixtures("accounts")
-def test_who_may_not_come_any_more(mariadb):
-    assert _failure(mariadb.url("locked", "closed"))["kind"] == "locked"
-    assert _failure(mariadb.url("expired", "open"))["kind"] == "locked"
+def test_who_may_not_come_any_more(mysql):
+    assert _failure(mysql.url("locked", "closed"))["kind"] == "locked"
+    assert _failure(mysql.url("expired", "open"))["kind"] == "locked"
 
 
 @pytest.mark.usefixtures("accounts")
@@ -399,6 +410,20 @@ def test_duckdb_held_by_another_process(tmp_path):
     assert failure["kind"] == "busy"
 
 
+@pytest.mark.parametrize("at", [0, 12, 4096, 5000])
+def test_duckdb_that_is_damaged(tmp_path, at):
+    """Its blocks have sums: that one is wrong is no lock."""
+    path = tmp_path / "shop.db"
+    con = duckdb.connect(str(path))
+    con.execute("CREATE TABLE orders AS SELECT range AS id FROM range(1000)")
+    con.close()
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    failure = _failure(f"duckdb:///{path}")
+    assert failure["kind"] in ("no_database", "server"), failure
+
+
 def test_sqlite_that_is_being_written(tmp_path):
     """A reader waits for nobody; what is locked whole is told."""
     path = tmp_path / "shop.db"
@@ -422,3 +447,77 @@ def test_a_driver_that_is_missing():
     )
     assert '"kind": "driver"' in run.stdout
     assert "s3cret" not in run.stdout
+
+
+# Stops the survey of a file in the middle of its trial, after so many refusals.
+STOPPED = """
+import sys
+sys.path[:0] = sys.argv[1:2]
+from cataloger_sandbox import preflight
+from cataloger_sandbox.preflight import report
+
+class Proof(list):
+    def append(self, what):
+        super().append(what)
+        if len(self) == int(sys.argv[3]):
+            print(what, flush=True)
+            sys.stdin.read()
+
+class Survey(report.Survey):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.proof = Proof()
+
+preflight.Survey = Survey
+preflight.survey(["orders"], url=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"), [*(("sqlite", n) for n in (1, 2, 3)), *(("duckdb", n) for n in (1, 2, 3, 4))]
+)
+def test_nothing_stays_when_the_survey_of_a_file_is_killed(tmp_path, kind, after):
+    path = tmp_path / "shop.db"
+    connect = {"sqlite": sqlite3, "duckdb": duckdb}[kind].connect
+    con = connect(str(path))
+    con.execute("CREATE TABLE orders (id integer)")
+    con.commit()
+    con.close()
+    before = path.read_bytes()
+    source = os.path.dirname(os.path.dirname(database.__file__))
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, source, f"{kind}:///{path}", str(after)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as surveyor:
+        assert surveyor.stdout.readline().startswith(b"refused: ")
+        surveyor.kill()
+    assert path.read_bytes() == before
+    assert [it.name for it in tmp_path.iterdir()] == ["shop.db"]
+    # Nor does a lock: another one can write at once.
+    con = connect(str(path))
+    con.execute("INSERT INTO orders VALUES (1)")
+    con.commit()
+    con.close()
+
+
+def test_sqlite_with_a_log_of_what_is_to_come(tmp_path):
+    """Every reader of such a file makes the log and its index, where it may: they are empty."""
+    path = tmp_path / "shop.db"
+    con = sqlite3.connect(path)
+    con.execute("PRAGMA journal_mode = wal")
+    con.execute("CREATE TABLE orders (id integer)")
+    con.commit()
+    con.close()
+    before = path.read_bytes()
+    assert survey(["orders"], url=f"sqlite:///{path}")["ok"]
+    assert path.read_bytes() == before
+    logs = {it.name: it for it in tmp_path.iterdir() if it != path}
+    assert set(logs) <= {"shop.db-wal", "shop.db-shm"}
+    assert "shop.db-wal" not in logs or logs["shop.db-wal"].stat().st_size == 0
+    # Who writes next clears them away.
+    con = sqlite3.connect(path)
+    con.execute("INSERT INTO orders VALUES (1)")
+    con.commit()
+    con.close()
+    assert [it.name for it in tmp_path.iterdir()] == ["shop.db"]

@@ -246,10 +246,83 @@ WAYS = {
         "ALTER DEFAULT PRIVILEGES GRANT DELETE ON TABLES TO PUBLIC",
         ("DELETE", "all tables that postgres will make", "granted to PUBLIC"),
     ),
+    "a member that may SET ROLE and inherits nothing": (
+        "CREATE ROLE {role}_w; GRANT INSERT ON orders TO {role}_w;"
+        "GRANT {role}_w TO {role} WITH INHERIT FALSE, SET TRUE",
+        ("INSERT", "table public.orders", "granted to {role}_w, of which {role} is a member"),
+    ),
+    "a member that inherits and may not SET ROLE": (
+        "CREATE ROLE {role}_w; GRANT INSERT ON orders TO {role}_w;"
+        "GRANT {role}_w TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("INSERT", "table public.orders", "granted to {role}_w, of which {role} is a member"),
+    ),
+    "an attribute step by step": (
+        "CREATE ROLE {role}_a; CREATE ROLE {role}_b CREATEDB;"
+        "GRANT {role}_b TO {role}_a WITH INHERIT FALSE, SET TRUE;"
+        "GRANT {role}_a TO {role} WITH INHERIT FALSE, SET TRUE",
+        ("make databases", "", "member of {role}_b through {role}_a, which has the attribute"),
+    ),
+    "nothing but the admin option": (
+        "CREATE ROLE {role}_w;GRANT {role}_w TO {role} WITH INHERIT FALSE, SET FALSE, ADMIN TRUE",
+        ("grant and revoke membership", "role {role}_w", "{role} has the ADMIN OPTION"),
+    ),
+    "the admin option of a role that is inherited": (
+        "CREATE ROLE {role}_a; CREATE ROLE {role}_w;"
+        "GRANT {role}_w TO {role}_a WITH INHERIT FALSE, SET FALSE, ADMIN TRUE;"
+        "GRANT {role}_a TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("grant and revoke membership", "role {role}_w", "{role}_a has the ADMIN OPTION"),
+    ),
+    "a role that a CREATEROLE has made": (
+        "CREATE ROLE {role}_m CREATEROLE; SET ROLE {role}_m; CREATE ROLE {role}_w; RESET ROLE;"
+        "GRANT {role}_m TO {role} WITH INHERIT TRUE, SET FALSE",
+        ("grant and revoke membership", "role {role}_w", "{role}_m has the ADMIN OPTION"),
+    ),
+    "pg_create_subscription": (
+        "GRANT pg_create_subscription TO {role}",
+        ("make subscriptions, which write into tables", "", "member of pg_create_subscription"),
+    ),
+    "pg_maintain": (
+        "GRANT pg_maintain TO {role}",
+        ("VACUUM, REINDEX, REFRESH and LOCK every table", "", "member of pg_maintain"),
+    ),
+    "maintain": (
+        "GRANT MAINTAIN ON orders TO {role}",
+        ("MAINTAIN", "table public.orders", "granted to {role}"),
+    ),
+    "maintaining tables of the future": (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT MAINTAIN ON TABLES TO {role}",
+        ("MAINTAIN", "all tables that postgres will make in schema sales", "granted to {role}"),
+    ),
+    "large objects of the future": (
+        "ALTER DEFAULT PRIVILEGES GRANT UPDATE ON LARGE OBJECTS TO {role}",
+        ("UPDATE", "all large objects that postgres will make", "granted to {role}"),
+    ),
+    "large objects of the future, everybody": (
+        "ALTER DEFAULT PRIVILEGES GRANT UPDATE ON LARGE OBJECTS TO PUBLIC",
+        ("UPDATE", "all large objects that postgres will make", "granted to PUBLIC"),
+    ),
     "settings of the server": (
         "GRANT ALTER SYSTEM ON PARAMETER work_mem TO {role}",
         ("ALTER SYSTEM", "parameter work_mem", "granted to {role}"),
     ),
+}
+
+
+# What is new: the version that it came with.
+SINCE = {
+    "settings of the server": 15,
+    "a member that may SET ROLE and inherits nothing": 16,
+    "a member that inherits and may not SET ROLE": 16,
+    "an attribute step by step": 16,
+    "nothing but the admin option": 16,
+    "the admin option of a role that is inherited": 16,
+    "a role that a CREATEROLE has made": 16,
+    "pg_create_subscription": 16,
+    "pg_maintain": 17,
+    "maintain": 17,
+    "maintaining tables of the future": 17,
+    "large objects of the future": 18,
+    "large objects of the future, everybody": 18,
 }
 
 
@@ -261,8 +334,10 @@ def _only(found: dict, kind: str) -> dict:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_write_is_found_and_mended(place, way):
     did, (can, on, by) = WAYS[way]
-    if "PARAMETER" in did and place.server.major < 15:
+    if place.server.major < SINCE.get(way, 0):
         pytest.skip("this server can't grant that")
+    if way == "all" and place.server.major >= 17:
+        can = can.replace("INSERT", "INSERT, MAINTAIN")
     place.admin(did)
     before = place.everything()
     found = place.survey("orders", "sales.*")
@@ -315,6 +390,14 @@ def test_what_is_no_writing(place):
         "GRANT EXECUTE ON FUNCTION twice(integer) TO {role};"
         "ALTER ROLE {role} SET work_mem = '8MB'"
     )
+    new = {
+        15: "pg_checkpoint",
+        16: "pg_use_reserved_connections",
+        18: "pg_signal_autovacuum_worker",
+    }
+    for since, role in ({0: "pg_signal_backend, pg_read_server_files"} | new).items():
+        if place.server.major >= since:
+            place.admin(f"GRANT {role} TO {{role}}")
     assert place.survey()["ok"]
 
 
@@ -322,9 +405,17 @@ def test_a_role_that_inherits_no_attribute_can_not_use_it(place):
     if place.server.major < 16:
         pytest.skip("memberships have no options before 16")
     place.admin(
-        "CREATE ROLE {role}_b SUPERUSER; GRANT {role}_b TO {role} WITH INHERIT FALSE, SET FALSE"
+        "CREATE ROLE {role}_b SUPERUSER; GRANT {role}_b TO {role} WITH INHERIT FALSE, SET FALSE;"
+        "CREATE ROLE {role}_c CREATEDB; GRANT {role}_c TO {role} WITH INHERIT TRUE, SET FALSE;"
+        # Who can't become the one in between, can't go on from there.
+        "CREATE ROLE {role}_d; GRANT INSERT ON orders TO {role}_d;"
+        "GRANT {role}_d TO {role}_c WITH INHERIT FALSE, SET TRUE"
     )
     assert place.survey()["ok"]
+    with psycopg.connect(place.server.url(place.role, place.database), autocommit=True) as con:
+        for role in "bcd":
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                con.execute(f"SET ROLE {place.role}_{role}")
 
 
 def test_functions_with_rights_of_their_own_are_told(place):
@@ -510,6 +601,49 @@ def test_nothing_stays_when_it_is_killed(reader, monkeypatch):
     while reader.admin(gone) != "0":
         pass
     assert reader.everything() == before
+
+
+TRIED = """
+import sys
+sys.path[:0] = sys.argv[1:2]
+import psycopg
+from cataloger_sandbox.preflight import postgres_trial
+con = psycopg.connect(sys.argv[2], autocommit=True)
+postgres_trial.attempt(con, [], ["public"], False)
+"""
+
+
+def test_what_a_trial_made_is_gone_when_it_is_killed(place):
+    """Should the server let it make a table: killed while that stands in its transaction."""
+    before = place.everything()
+    # Whoever makes something waits for whoever watches.
+    place.admin(
+        "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_lock(4711); END';"
+        "CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE TABLE')"
+        " EXECUTE FUNCTION hold()"
+    )
+    where = f"host=127.0.0.1 port={place.server.port} user=postgres dbname={place.database}"
+    held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    others = (
+        "SELECT count(*) FROM pg_stat_activity"
+        f" WHERE datname = '{place.database}' AND pid <> pg_backend_pid()"
+    )
+    with psycopg.connect(where, autocommit=True) as watch:
+        watch.execute("SELECT pg_advisory_lock(4711)")
+        command = [sys.executable, "-c", TRIED, os.path.dirname(_package()), where]
+        process = subprocess.Popen(command)
+        while watch.execute(held).fetchone() == (0,):
+            assert process.poll() is None, "it did not wait"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # Gone from memory and locks before it gets to rest.
+        while watch.execute(others).fetchone() != (0,):
+            pass
+        watch.execute("DROP EVENT TRIGGER hold; DROP FUNCTION hold()")
+        left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'cataloger_trial%'"
+        assert watch.execute(left).fetchone() == (0,)
+    assert place.everything() == before
 
 
 def _package() -> str:

@@ -42,6 +42,42 @@ impl Server {
             .args(["-c", &format!("ALTER ROLE {role} PASSWORD '{password}'")]));
     }
 
+    /// How many sessions the user `reader` has.
+    pub fn sessions_of_reader(&self) -> usize {
+        let mut command = if self.scheme == "mysql" {
+            let mut command = Command::new("mariadb");
+            command
+                .arg("--no-defaults")
+                .arg(format!(
+                    "--socket={}",
+                    self.directory.path().join("socket").display()
+                ))
+                .args(["--user=root", "--batch", "--skip-column-names", "--execute"])
+                .arg("SELECT count(*) FROM information_schema.processlist WHERE user = 'reader'");
+            command
+        } else {
+            let mut command = Command::new(postgres_programs().join("psql"));
+            command
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "postgres",
+                    "-d",
+                    "postgres",
+                    "-qAt",
+                    "-p",
+                ])
+                .arg(self.port.to_string())
+                .arg("-c")
+                .arg("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'");
+            command
+        };
+        let output = command.stdin(Stdio::null()).output().expect("it can be asked");
+        let counted = String::from_utf8_lossy(&output.stdout);
+        counted.trim().parse().expect("a number")
+    }
+
     /// The URL of database `shop` for the user `reader`, who can only read.
     pub fn url(&self) -> String {
         self.url_of("reader")

@@ -135,6 +135,8 @@ def _mysql(parts: SplitResult, port: int | None):
             cursor.execute(f"SET SESSION max_statement_time = {STATEMENT_TIMEOUT_MS / 1000}")
         else:
             cursor.execute(f"SET SESSION max_execution_time = {STATEMENT_TIMEOUT_MS}")
+            # Else estimates of rows are up to a day old.
+            cursor.execute("SET SESSION information_schema_stats_expiry = 0")
     # MariaDB's client library goes on without it.
     if query.get("ssl_mode", "").upper() in _TLS and not cipher:
         connection.disconnect()

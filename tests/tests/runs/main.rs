@@ -2,6 +2,7 @@
 
 mod budgets;
 mod builtin;
+mod builtin_server;
 mod input;
 mod preflight;
 mod resume;

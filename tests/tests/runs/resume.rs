@@ -17,16 +17,16 @@ const ENTRIES: u32 = 30;
 
 /// Ends a process as soon as an entry of its journal is in the bucket.
 #[derive(Default)]
-struct Killer {
-    after: u32,
-    pid: Option<u32>,
-    killed: bool,
+pub(crate) struct Killer {
+    pub(crate) after: u32,
+    pub(crate) pid: Option<u32>,
+    pub(crate) killed: bool,
     /// How often each object was made.
-    made: BTreeMap<String, u32>,
+    pub(crate) made: BTreeMap<String, u32>,
 }
 
 impl Killer {
-    fn see(&mut self, answer: &Answer) {
+    pub(crate) fn see(&mut self, answer: &Answer) {
         if answer.method == "PUT" && answer.status == 200 {
             *self.made.entry(answer.path.clone()).or_default() += 1;
         }

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from cataloger_sandbox.preflight.report import Write
 
-# These can't write. A temporary table is not writing; a routine is told apart.
+# These can't write. A temporary table is not writing; a routine is told apart. Of MySQL's dynamic
+# privileges most can: SYSTEM_VARIABLES_ADMIN keeps what it sets in a file, CLONE_ADMIN writes and
+# replaces data directories, SESSION_VARIABLES_ADMIN uses up GTIDs, ROLE_ADMIN gives roles away.
 _HARMLESS = frozenset(
     (
         "USAGE",
@@ -28,9 +30,16 @@ _HARMLESS = frozenset(
         "BINLOG MONITOR",
         "SLAVE MONITOR",
         "REPLICA MONITOR",
+        "BACKUP_ADMIN",
+        "XA_RECOVER_ADMIN",
+        "SENSITIVE_VARIABLES_OBSERVER",
+        "SERVICE_CONNECTION_ADMIN",
+        "AUDIT_ABORT_EXEMPT",
+        "FIREWALL_EXEMPT",
     )
 )
 _NOTED = {
+    "BACKUP_ADMIN": "it may lock the server for a backup, which keeps others from altering tables",
     "LOCK TABLES": "it may lock tables, which keeps others from writing",
     "EXECUTE": "it may call routines, which may act with their owner's rights",
 }
@@ -49,45 +58,67 @@ _ROLES = re.compile(
 _IGNORED = ("SET DEFAULT ROLE", "REVOKE ")
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of SHOW GRANTS."""
+
+    text: str
+    # The role that was taken to see it, where the line itself names the account.
+    role: str = ""
+
+
 @dataclass
 class Grants:
-    """Lines of SHOW GRANTS, and whose they are beside the account's own."""
+    """Lines of SHOW GRANTS, roles whose lines can't be seen, and roles that every account has."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    mandatory: list[str] = field(default_factory=list)
 
 
 def read(cursor) -> Grants:
     """All grants that can come into force.
 
-    Those of the account and of PUBLIC, and those of roles that it may take but has not taken yet.
+    Those of the account and of PUBLIC, and those of roles that it may take, taken or not.
     """
     grants = Grants()
-    _take(cursor, "SHOW GRANTS", grants)
+    # MySQL shows what active roles have as the account's own, and mandatory roles only here.
+    _shown(cursor, "SET ROLE NONE")
+    _add(grants, _shown(cursor, "SHOW GRANTS") or [])
+    # MariaDB has none.
+    for names in _shown(cursor, "SELECT @@GLOBAL.mandatory_roles") or []:
+        grants.mandatory += re.findall(_ACCOUNT, names or "")
     asked: list[str] = []
-    while waiting := [role for line in grants.lines for role in _roles(line) if role not in asked]:
-        role = waiting[0]
+    while waiting := [
+        (role, line) for line in grants.lines for role in _roles(line.text) if role not in asked
+    ]:
+        role, named = waiting[0]
         asked.append(role)
         # Who may take a role may not always look at it, but sees its grants once it is taken. It
         # is given back with the session.
-        seen = _take(cursor, f"SHOW GRANTS FOR {role}", grants) or (
-            _take(cursor, f"SET ROLE {role}", grants) and _take(cursor, "SHOW GRANTS", grants)
-        )
+        lines, taken = _shown(cursor, f"SHOW GRANTS FOR {role}"), ""
+        if lines is None and _shown(cursor, f"SET ROLE {role}") is not None:
+            lines, taken = _shown(cursor, "SHOW GRANTS"), _bare(role)
+        _add(grants, lines or [], taken)
         # A role of a role is shown with the outer one.
-        if not seen and not any(_holder(line) == _bare(role) for line in grants.lines):
+        shown = named.role or any(_holder(line.text) == _bare(role) for line in grants.lines)
+        if lines is None and not shown:
             grants.unread.append(role)
     return grants
 
 
-def _take(cursor, statement: str, grants: Grants) -> bool:
-    """Read what a statement shows, if the server lets it."""
+def _shown(cursor, statement: str) -> list[str] | None:
+    """What a statement shows, if the server lets it."""
     try:
         cursor.execute(statement)
-        lines = [row[0] for row in cursor.fetchall()]
+        return [row[0] for row in cursor.fetchall()]
     except Exception:  # noqa: BLE001 - the driver is not there to be named
-        return False
-    grants.lines += [line for line in lines if line not in grants.lines]
-    return True
+        return None
+
+
+def _add(grants: Grants, lines: list[str], role: str = "") -> None:
+    known = {line.text for line in grants.lines}
+    grants.lines += [Line(text, role) for text in lines if text not in known]
 
 
 def _holder(line: str) -> str:
@@ -105,20 +136,26 @@ def _roles(line: str) -> list[str]:
 def judge(grants: Grants, own: str) -> tuple[list[Write], list[str]]:
     """Every way to write, and what else there is to know."""
     writes, notes = [], []
+    # What the account has of itself, by where: what is more once a role is taken is the role's.
+    itself: dict[tuple, list[str]] = {}
     for line in grants.lines:
-        if line.startswith(_IGNORED):
+        text = line.text
+        if text.startswith(_IGNORED):
             continue
-        if found := _PROXY.match(line):
-            by = _by(found["to"], own)
-            writes.append(Write("act as", "account", found["name"], by))
-        elif found := _ON.fullmatch(line):
+        if found := _PROXY.match(text):
+            writes.append(Write("act as", "account", found["name"], _by(line, found["to"], own)))
+        elif found := _ON.fullmatch(text):
             can, noted = _privileges(found["privileges"], found["rest"])
             notes += [it for it in noted if it not in notes]
+            before = itself.setdefault((found["kind"], found["name"], found["to"]), [])
+            can = [it for it in can if it not in before]
+            if not line.role:
+                before += can
             if can:
-                writes.append(_write(found, can, own))
-        elif found := _ROLES.fullmatch(line):
+                writes.append(_write(line, found, can, own, grants.mandatory))
+        elif found := _ROLES.fullmatch(text):
             if "WITH ADMIN OPTION" in found["rest"]:
-                by = _by(found["to"], own)
+                by = _by(line, found["to"], own)
                 writes.append(Write("pass on", "role", found["roles"], f"{by} WITH ADMIN OPTION"))
         else:
             writes.append(
@@ -145,7 +182,7 @@ def _privileges(text: str, rest: str) -> tuple[list[str], list[str]]:
     return can, noted
 
 
-def _write(found: re.Match, can: list[str], own: str) -> Write:
+def _write(line: Line, found: re.Match, can: list[str], own: str, mandatory: list[str]) -> Write:
     kind, name = (found["kind"] or "").strip().lower(), found["name"]
     if name == "*.*":
         what, shown = "", "everything"
@@ -154,14 +191,18 @@ def _write(found: re.Match, can: list[str], own: str) -> Write:
     else:
         what, shown = kind or "table", name
     undo = ""
-    if _bare(found["to"]) == "PUBLIC":
+    holder = line.role or _bare(found["to"])
+    everybody = {"PUBLIC": "PUBLIC"} | {_bare(it): it for it in mandatory}
+    if holder in everybody:
         target = f"{found['kind'] or ''}{name}"
-        undo = f"REVOKE {', '.join(can)} ON {target} FROM PUBLIC;"
-    return Write(", ".join(can), what, shown, _by(found["to"], own), undo)
+        undo = f"REVOKE {', '.join(can)} ON {target} FROM {everybody[holder]};"
+    return Write(", ".join(can), what, shown, _by(line, found["to"], own), undo)
 
 
-def _by(to: str, own: str) -> str:
+def _by(line: Line, to: str, own: str) -> str:
     name = _bare(to)
+    if name == own and line.role:
+        name = line.role
     if name == "PUBLIC":
         return "granted to PUBLIC"
     if name == own:

@@ -91,7 +91,11 @@ class Address:
 
     def tell(self, error: BaseException | str) -> str:
         """What an error says, in one line without secrets."""
-        text = " ".join(str(error).split()) or type(error).__name__
+        said = str(error)
+        match getattr(error, "args", ()):
+            case (int(code), str(reason)):  # MySQL's
+                said = f"{reason} ({code})"
+        text = " ".join(said.split()) or type(error).__name__
         for secret in self.secrets:
             text = text.replace(secret, "…")
         return text if len(text) <= _TOLD else f"{text[: _TOLD - 1]}…"

@@ -83,7 +83,8 @@ WHERE a.grantee = ANY(%(roles)s) AND (a.is_grantable OR a.privilege_type = 'ALTE
 """
 
 _DEFAULTS = """
-SELECT CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' ELSE 'schemas' END,
+SELECT CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences'
+            WHEN 'L' THEN 'large objects' ELSE 'schemas' END,
        quote_ident(r.rolname), quote_ident(n.nspname), a.grantee, a.privilege_type
 FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole
 LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
@@ -92,6 +93,7 @@ WHERE a.grantee = ANY(%(roles)s) AND a.grantee <> d.defaclrole AND (
     d.defaclobjtype = 'r' AND a.privilege_type IN
         ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'MAINTAIN')
     OR d.defaclobjtype = 'S' AND a.privilege_type IN ('USAGE', 'UPDATE')
+    OR d.defaclobjtype = 'L' AND a.privilege_type = 'UPDATE'
     OR d.defaclobjtype = 'n' AND a.privilege_type = 'CREATE')
 """
 

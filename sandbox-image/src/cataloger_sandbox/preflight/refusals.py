@@ -168,7 +168,7 @@ def postgres(at: Place, _error: Exception, told: str) -> Failure | None:
         return _no_connect(
             at, f"GRANT CONNECT ON DATABASE {double(at.database)} TO {double(at.user)};"
         )
-    if says("too many (connections|clients)", "remaining connection slots"):
+    if says("too many (connections|clients)", "remaining connection slots", "no more connections"):
         return _busy(at)
     if says("starting up", "shutting down", "not currently accepting", "not yet accepting"):
         return Failure(
@@ -257,7 +257,7 @@ def file(scheme: str, path: str, told: str) -> Failure:
         return Failure("no_database", f"{path} is no file", _ADVICE_FILE[scheme])
     if not os.access(path, os.R_OK):
         return _unreadable(path)
-    if re.search("lock", told, re.IGNORECASE):
+    if re.search(r"\block(ed)?\b", told, re.IGNORECASE):
         return Failure(
             "busy",
             f"{path} is held by another process that writes it",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 SHOWN = 5
 
 
-_OF_ALL = "-- What PUBLIC has every role has. This takes it from all of them:"
+_OF_ALL = "-- What PUBLIC or a mandatory role has every role has. This takes it from all of them:"
 
 
 class Failure(Exception):

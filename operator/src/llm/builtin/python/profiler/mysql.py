@@ -1,6 +1,7 @@
 """MySQL and MariaDB."""
 
 import json
+import re
 
 from profiler.engine import CUT, Engine
 from profiler.model import LARGE, Column, Failed, Reference, Table
@@ -27,8 +28,11 @@ class Mysql(Engine):
         self.dialect = "MariaDB" if self._maria else "MySQL"
         self._said = said
         self.default_schema = self.rows("SELECT DATABASE()")[0][0] or ""
-        # Texts with a backslash in them, and names in backticks, mean what they say.
-        self.rows("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')")
+        number = re.match(r"\d+\.\d+\.\d+", said)
+        self._floats = not self._maria and [int(it) for it in number[0].split(".")] >= [8, 0, 17]
+        # A backslash in a text means what it says; and no other mode, since those that forbid
+        # dates such as 2024-00-00 make MySQL take them for 0000-00-00 where it groups.
+        self.rows("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'")
         self.rows("SET SESSION group_concat_max_len = 16000000")
 
     def version(self) -> str:
@@ -104,6 +108,8 @@ class Mysql(Engine):
                     comment=_text(comment) or None,
                 )
             )
+        if self._maria:
+            self._documents(table, here)
         if table.is_view:
             table.definition = _text(
                 self.rows(f"SELECT view_definition FROM information_schema.views WHERE {here}")[0][
@@ -120,6 +126,15 @@ class Mysql(Engine):
             except Failed:
                 table.estimate = max(table.estimate, LARGE + 1)
 
+    def _documents(self, table: Table, here: str) -> None:
+        """MariaDB's JSON is a text with a check that it is."""
+        here = here.replace("table_schema", "constraint_schema")
+        sql = f"SELECT check_clause FROM information_schema.check_constraints WHERE {here}"
+        checks = {_text(clause) for (clause,) in self.rows(sql)}
+        for column in table.columns:
+            if column.kind == "text" and f"json_valid({self.quote(column.name)})" in checks:
+                column.kind = column.type = "json"
+
     def _constraints(self, table: Table, here: str) -> None:
         indexes: dict[str, tuple[bool, list[str]]] = {}
         for index, open_, column, part in self.rows(
@@ -127,7 +142,7 @@ class Mysql(Engine):
                 FROM information_schema.statistics WHERE {here} ORDER BY index_name, seq_in_index"""
         ):
             unique, columns = indexes.setdefault(index, (not int(open_), []))
-            columns.append(column)
+            columns.append(column or "(an expression)")
             if part is not None or column is None:
                 indexes[index] = (False, columns)
         for index, (unique, columns) in indexes.items():
@@ -151,6 +166,12 @@ class Mysql(Engine):
 
     def text(self, expression: str) -> str:
         return f"CAST({expression} AS CHAR)"
+
+    def computed(self, column: Column, expression: str) -> str:
+        # MySQL computes with doubles, and would tell 0.1 as 0.10000000149011612.
+        if self._floats and column.type.startswith("float"):
+            expression = f"CAST({expression} AS FLOAT)"
+        return self.text(expression)
 
     def letters(self, expression: str) -> str:
         return f"CHAR_LENGTH({expression})"

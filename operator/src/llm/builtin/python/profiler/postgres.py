@@ -87,7 +87,12 @@ class Postgres(Engine):
             table.definition = self.rows(f"SELECT pg_catalog.pg_get_viewdef({oid}::oid)")[0][0]
         columns = self.rows(
             f"""SELECT a.attnum, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
-                       a.attnotnull, pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+                       -- From 18 on it may be said of rows to come only.
+                       a.attnotnull AND NOT EXISTS (
+                           SELECT FROM pg_catalog.pg_constraint k
+                           WHERE k.conrelid = a.attrelid AND k.contype = 'n'
+                             AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated),
+                       pg_catalog.pg_get_expr(d.adbin, d.adrelid),
                        a.attgenerated::text <> '' OR a.attidentity::text <> '',
                        pg_catalog.col_description(a.attrelid, a.attnum),
                        coalesce(b.typname, t.typname), t.typtype::text, t.typcategory::text,

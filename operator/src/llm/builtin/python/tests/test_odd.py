@@ -41,7 +41,8 @@ def test_empty_and_views(kind):
         "CREATE TABLE few (id INTEGER, word VARCHAR(10))",
         "INSERT INTO few VALUES (1, 'a'), (2, 'b')",
         "CREATE VIEW seen AS SELECT id, word FROM few WHERE id > 1",
-        "CREATE VIEW failing AS SELECT 1 AS id, CAST(word AS INTEGER) AS boom FROM few",
+        "CREATE VIEW failing AS SELECT 1 AS id, CAST(word AS "
+        f"{'SIGNED' if kind.name == 'mysql' else 'INTEGER'}) AS boom FROM few",
     )
     session = kind.look(url)
     facts = {table.name: table.facts for table in session.tables}
@@ -79,7 +80,7 @@ def test_not_a_number(kind):
 def test_zero_dates(request, tmp_path):
     from conftest import Kind
 
-    kind = Kind("mariadb", request, tmp_path)
+    kind = Kind("mysql", request, tmp_path)
     url = kind.make(
         "CREATE TABLE z (d DATE NOT NULL)",
         "INSERT INTO z VALUES ('0000-00-00'), ('2024-01-01'), ('2024-01-02')",
@@ -87,6 +88,122 @@ def test_zero_dates(request, tmp_path):
     (d,) = kind.look(url, "z").tables[0].columns
     assert (d.facts["zero_dates"], d.facts["nulls"], d.facts["min"]) == (1, 0, "2024-01-01")
     assert d.facts["distinct"] == 3
+
+
+def test_what_came_with_postgresql_18(request, tmp_path):
+    from conftest import Kind
+
+    kind = Kind("postgres", request, tmp_path)
+    if request.getfixturevalue("postgres").major < 18:
+        pytest.skip("this server is older")
+    url = kind.make(
+        "CREATE TABLE rooms (id int4range, during daterange, price int,"
+        " twice int GENERATED ALWAYS AS (price * 2) VIRTUAL,"
+        " PRIMARY KEY (id, during WITHOUT OVERLAPS))",
+        "CREATE TABLE stays (room int4range, during daterange, note text,"
+        " FOREIGN KEY (room, PERIOD during) REFERENCES rooms (id, PERIOD during))",
+        "INSERT INTO rooms VALUES ('[1,2)', '[2024-01-01,2025-01-01)', 3),"
+        " ('[1,2)', '[2025-01-01,2026-01-01)', 4)",
+        "INSERT INTO stays VALUES ('[1,2)', '[2024-02-01,2025-02-01)', NULL)",
+        "ALTER TABLE stays ADD CONSTRAINT later NOT NULL note NOT VALID",
+        "CREATE TABLE children (id int, parent int)",
+        "CREATE TABLE parents (id int PRIMARY KEY)",
+        "INSERT INTO children VALUES (1, 9)",
+        "ALTER TABLE children ADD FOREIGN KEY (parent) REFERENCES parents NOT ENFORCED",
+    )
+    session = kind.look(url)
+    tables = {it.name: it for it in session.tables}
+    assert not [it for table in session.tables for it in table.columns if "problem" in it.facts]
+    assert tables["rooms"].key == ["id", "during"]
+    twice = tables["rooms"].columns[3]
+    assert (twice.generated, str(twice.facts["max"])) == (True, "8")
+    note = tables["stays"].columns[2]
+    assert (note.not_null, note.facts["nulls"]) == (False, 1)
+    # Periods that cover a stay together are no broken reference; one that is not enforced may be.
+    assert [it.enforced for it in tables["stays"].references] == [True]
+    assert [it.enforced for it in tables["children"].references] == [False]
+
+
+@pytest.fixture
+def mysql_kind(request, tmp_path):
+    """MariaDB, or MySQL."""
+    from conftest import Kind
+
+    return Kind("mysql", request, tmp_path)
+
+
+def test_dates_of_which_a_part_is_zero(mysql_kind):
+    url = mysql_kind.make(
+        "CREATE TABLE z (d DATE NOT NULL, at DATETIME(3))",
+        "INSERT INTO z VALUES ('0000-00-00', '0000-00-00 00:00:00'), ('2024-00-00', NULL),"
+        " ('2024-02-03', '2024-02-03 10:00:00.123')",
+    )
+    for large in (1_000_000, 1):
+        d, at = mysql_kind.look(url, "z", large=large).tables[0].columns
+        assert (d.facts["zero_dates"], d.facts["nulls"]) == (1, 0)
+        assert (d.facts["min"], d.facts["max"]) == ("2024-00-00", "2024-02-03")
+        assert d.facts.get("distinct", d.facts.get("distinct_seen")) == 3
+        assert (at.facts["zero_dates"], at.facts["nulls"]) == (1, 1)
+        assert at.facts["min"] == at.facts["newest"] == "2024-02-03 10:00:00.123"
+
+
+def test_types_that_only_mysql_has(mysql_kind):
+    names = "j e s b y ti f n u bl g tn"
+    url = mysql_kind.make(
+        "CREATE TABLE t (j JSON, e ENUM('a', 'b c') NOT NULL, s SET('x', 'y'), b BIT(10), y YEAR,"
+        " ti TIME(2), f FLOAT, n DECIMAL(40, 20), u BIGINT UNSIGNED, bl BLOB, g GEOMETRY,"
+        " tn TINYINT(1), KEY (e))",
+        "INSERT INTO t VALUES ('{\"a\": 1}', 'a', 'x,y', b'1000000001', 2024, '-838:59:59', -0.1,"
+        " 12345678901234567890.12345678901234567890, 18446744073709551615, x'00ff',"
+        " ST_GeomFromText('POINT(1 2)'), 1)",
+        # What is no value of an enum is stored as an empty one.
+        "INSERT INTO t VALUES (NULL, 'nope', '', b'0', 0, '25:00:00', 1.5,"
+        " -0.00000000000000000001, 0, NULL, NULL, 7)",
+    )
+    for large in (1_000_000, 1):
+        table = mysql_kind.look(url, "t", large=large).tables[0]
+        facts = dict(zip(names.split(), (it.facts for it in table.columns), strict=True))
+        assert not [it for it in facts.values() if "problem" in it]
+        kinds = [it.kind for it in table.columns]
+        wanted = "json enum enum blob number clock number number number blob other bool"
+        assert kinds == wanted.split()
+        assert table.columns[0].type == "json"
+        assert (facts["j"]["nulls"], facts["j"]["longest"]) == (1, 8)
+        seen = "distinct" if large > 1 else "distinct_seen"
+        assert [facts[it][seen] for it in ("e", "s", "y", "ti", "u", "tn")] == [2] * 6
+        assert (facts["b"]["longest"], facts["bl"]["longest"]) == (2, 2)
+        ends = {it: (str(facts[it]["min"]), str(facts[it]["max"])) for it in ("y", "ti", "f", "u")}
+        assert ends == {
+            "y": ("0", "2024"),
+            "ti": ("-838:59:59.00", "25:00:00.00"),
+            "f": ("-0.1", "1.5"),
+            "u": ("0", "18446744073709551615"),
+        }
+        assert facts["n"]["max"] == "12345678901234567890.12345678901234567890"
+        assert [str(it) for it in facts["f"]["quartiles"]] == ["-0.1", "-0.1", "1.5"]
+
+
+def test_keys_of_expressions_and_columns_that_hide(mysql_kind):
+    url = mysql_kind.make("CREATE TABLE t (id INTEGER PRIMARY KEY, word VARCHAR(10))")
+    server = mysql_kind._request.getfixturevalue("mysql")
+    name = url.rpartition("/")[2]
+    if server.is_mysql:
+        server.admin("ALTER TABLE t ADD UNIQUE KEY x ((LOWER(word)))", name)
+    server.admin("ALTER TABLE t ADD COLUMN dark INTEGER DEFAULT 3 INVISIBLE", name)
+    server.admin("INSERT INTO t (id, word) VALUES (1, 'a'), (2, 'b')", name)
+    table = mysql_kind.look(url, "t").tables[0]
+    assert (table.key, table.uniques) == (["id"], [])
+    assert table.columns[2].facts["min"] in (3, "3")
+
+
+def test_the_estimate_is_that_of_now(mysql_kind):
+    """MySQL would tell that of a day ago, and take a table that has grown for a small one."""
+    url = mysql_kind.make("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (0)")
+    assert mysql_kind.look(url, "t").tables[0].estimate <= 1
+    server = mysql_kind._request.getfixturevalue("mysql")
+    values = ", ".join(f"({at})" for at in range(1, 2000))
+    server.admin(f"INSERT INTO t VALUES {values}", url.rpartition("/")[2])
+    assert mysql_kind.look(url, "t").tables[0].estimate > 1000
 
 
 def test_sqlite_values_have_their_own_types(sqlite):
