@@ -9,5 +9,6 @@ mod scene;
 mod secrets;
 mod stage;
 mod stops;
+mod truth;
 mod weather;
 mod whole;

@@ -21,28 +21,42 @@ use super::task::Catalog;
 
 /// How many bytes a page may have.
 const BUDGET: usize = 400_000;
+/// How many it may have at most, when little more than names is left.
+const MOST: usize = 480_000;
 /// So many warnings are told at the top, the others on demand.
 const TOLD: usize = 25;
 const STYLE: &str = include_str!("style.css");
 
 /// From much to little: the first that fits is taken.
-const DETAILS: [Detail; 6] = [
-    detail(usize::MAX, true, false, 400),
-    detail(usize::MAX, false, false, 300),
-    detail(usize::MAX, false, true, 200),
-    detail(40, false, true, 200),
-    detail(8, false, true, 100),
-    detail(0, false, true, 100),
+const DETAILS: [Detail; 9] = [
+    detail(ALL, true, ALL, ALL, 400),
+    detail(ALL, false, ALL, ALL, 300),
+    detail(60, false, ALL, ALL, 300),
+    detail(60, false, 60, ALL, 300),
+    detail(20, false, 20, ALL, 200),
+    detail(0, false, ALL, ALL, 200),
+    detail(0, false, 20, 40, 200),
+    detail(0, false, 5, 10, 100),
+    detail(0, false, 0, 0, 100),
 ];
+const ALL: usize = usize::MAX;
 /// So many bytes are kept for what comes after the list of tables.
 const REST: usize = 6_000;
 
-const fn detail(columns: usize, charts: bool, bare: bool, warnings: usize) -> Detail {
+const fn detail(full: usize, charts: bool, columns: usize, references: usize, warnings: usize) -> Detail {
     Detail {
-        columns,
+        full,
         charts,
-        bare,
+        columns,
+        references,
         warnings,
+    }
+}
+
+impl Detail {
+    /// How many bytes a page of this detail may have.
+    const fn budget(self) -> usize {
+        if self.columns < 20 { MOST } else { BUDGET }
     }
 }
 
@@ -51,7 +65,7 @@ pub(super) fn catalog(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], 
     let mut page = String::new();
     for detail in DETAILS.iter().skip(refused * 2) {
         page = whole(task, facts, problems, *detail);
-        if page.len() <= BUDGET {
+        if page.len() <= detail.budget() {
             break;
         }
     }
@@ -69,18 +83,18 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
         escape(&serde_json::to_string(&task.asked).unwrap_or_default()),
-        if warnings.len() > detail.warnings {
-            " data-cut-warnings=\"1\""
-        } else {
-            ""
-        },
+        cut(&around, warnings.len(), detail),
     );
     out.push_str(&head(&title, task, facts));
     out.push_str(&list_of_warnings(&warnings, facts, detail.warnings));
-    out.push_str(&index(&around, detail, BUDGET.saturating_sub(out.len() + REST)));
+    out.push_str(&index(
+        &around,
+        detail,
+        detail.budget().saturating_sub(out.len() + REST),
+    ));
     if detail.columns > 0 {
         for (number, table) in &facts.tables {
-            if out.len() > BUDGET {
+            if out.len() > detail.budget() {
                 // It is not going to be taken.
                 break;
             }
@@ -89,6 +103,18 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
     }
     out.push_str(&method(facts, problems, detail));
     out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// What the page leaves out, for the next run: of that, nothing is claimed.
+fn cut(around: &Around<'_>, warnings: usize, detail: Detail) -> String {
+    let mut out = String::new();
+    if warnings > detail.warnings {
+        out.push_str(" data-cut-warnings=\"1\"");
+    }
+    if !around.facts.related || around.from.values().any(|list| list.len() > detail.references) {
+        out.push_str(" data-cut-references=\"1\"");
+    }
     out
 }
 
@@ -230,14 +256,15 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             // Writing to a string can't fail.
             let _ = writeln!(
                 out,
-                "<tr><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td><td></td><td></td></tr>",
+                "<tr data-unmeasured=\"{}\"><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td><td></td><td></td></tr>",
+                escape(&format!("{}.{}", found.schema, found.name)),
                 name(&format!("{}.{}", found.schema, found.name)),
                 found.columns
             );
             continue;
         };
-        let newest = warnings::age(table).map_or(String::new(), |(_, _, newest)| {
-            escape(newest.get(..10).unwrap_or(newest))
+        let newest = table::newest(table).map_or(String::new(), |(_, newest, mark)| {
+            format!("{}{mark}", escape(newest.get(..10).unwrap_or(newest)))
         });
         let own = around.warnings_of(number);
         let class = match own.iter().map(|it| it.weight).min() {
@@ -256,12 +283,16 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             out,
             "<tr{}><th scope=\"row\">{}{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
             if alone {
-                table::attributes(table, 0)
+                table::attributes(table, found.columns)
             } else {
                 String::new()
             },
             if alone {
-                qualified(&table.schema, &table.name)
+                format!(
+                    "{}<p data-names=\"1\">{}</p>",
+                    qualified(&table.schema, &table.name),
+                    column::names(table.columns.iter())
+                )
             } else {
                 format!(
                     "<a href=\"#t{number}\">{}</a>",
@@ -281,12 +312,12 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
     if facts.found.len() > listed {
         let _ = writeln!(
             out,
-            "<p class=\"w\">{listed} of {} tables are listed, for want of room on one page.</p>",
+            "<p class=\"w\" data-cut-tables=\"1\">{listed} of {} tables are listed, for want of room on one page.</p>",
             facts.found.len()
         );
     }
     if alone {
-        out.push_str("<p class=\"w\">There are too many tables for their columns to be on one page: catalog fewer at once.</p>\n");
+        out.push_str("<p class=\"w\">There are too many columns for more than their names and types to be on one page: catalog fewer tables at once.</p>\n");
     }
     out.push_str("</section>\n");
     out

@@ -105,7 +105,7 @@ def variants(values: list[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for value in values:
         groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
-    return [group for group in groups.values() if len(group) > 1]
+    return [sorted(group)[:4] for group in groups.values() if len(group) > 1]
 
 
 def means_unknown(value: str) -> bool:
