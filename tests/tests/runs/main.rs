@@ -2,6 +2,7 @@
 
 mod budgets;
 mod builtin;
+mod drift;
 mod input;
 mod preflight;
 mod resume;

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::scene;
 
-/// A script of the profiler's own tests, which make the databases and know what is in them.
-async fn script(name: &str, arguments: &[&str]) {
+/// Runs a script of the profiler's own tests, which make the databases and know what is in them. What it prints.
+pub(crate) async fn script(name: &str, arguments: &[&str]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src/llm/builtin/python/tests");
     let output = Command::new(interpreter().await.python)
         .arg("-B")
@@ -21,18 +21,18 @@ async fn script(name: &str, arguments: &[&str]) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}");
     assert!(
         output.status.success(),
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    said.into_owned()
 }
 
-fn directory() -> TempDir {
+/// A directory that the sandbox, too, can look into.
+pub(crate) fn directory() -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
-    // The sandbox has a user of its own.
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     directory
 }
@@ -55,7 +55,8 @@ async fn is_true(engine: &str, seed: &str, writer: &str, reader: &str) {
     let pages = directory();
     script("world.py", &[engine, writer, seed]).await;
     let page = catalog(reader, pages.path()).await;
-    script("check.py", &[engine, writer, seed, page.to_str().unwrap()]).await;
+    let said = script("check.py", &[engine, writer, seed, page.to_str().unwrap()]).await;
+    print!("{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,11 @@ def found(engine: Engine, tables: list[Table], clock: Clock, large: int) -> list
         for stems, parents in by_name.items():
             if not stems <= own.keys():
                 continue
+            # Where schemas have the same tables, each refers to its own.
+            here = {parent.name for parent, _ in parents if parent.schema == child.schema}
             for parent, key in parents:
+                if parent.schema != child.schema and parent.name in here:
+                    continue
                 join = _joined(child, [own[names.stem(one.name)] for one in key], parent, key)
                 if join and _check(engine, join, clock, large):
                     out.append(join)
@@ -65,8 +69,9 @@ def _joined(
     said = {column.name for column in columns}
     if any(said == set(reference.columns) for reference in child.references):
         return None
-    # What is a measure in both, such as year and month, is no key by its name.
-    if all(set(names.stem(column.name)) <= names.MEASURES for column in columns):
+    # What every table may have, such as id or year and month, is no key by its name.
+    stems = [set(names.stem(column.name)) for column in columns]
+    if any(stem <= names.KEYS for stem in stems) or all(stem <= names.MEASURES for stem in stems):
         return None
     join = Composite(child, columns, parent, key, ["same names as the whole key"])
     # Where both have the same key, it is the one that is named after the other.

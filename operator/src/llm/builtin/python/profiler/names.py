@@ -33,6 +33,9 @@ MEASURES = {
     "line",
     "sequence", "seq", "sort", "order_by", "tax", "discount", "balance", "stock", "duration",
 }  # fmt: skip
+KEYS = {
+    "id", "key", "code", "no", "nr", "num", "number", "uuid", "guid", "sku", "pk", "ref", "fk", "sk",
+}  # fmt: skip
 UNKNOWN = {
     "n/a", "na", "none", "null", "nil", "unknown", "-", "--", "?", "tbd", "todo", "undefined",
     "not available", "not applicable", "missing", "xxx", "test", "#n/a", "(null)", "nan", "k.a.",

@@ -277,7 +277,7 @@ def statements(made: World, big: bool = True) -> list[str]:
     out = []
     if engine == "mariadb":
         out.append("ALTER DATABASE CHARACTER SET utf8mb4")
-    if engine in ("postgres", "duckdb"):
+    if any(column.type == "mood" for table in made.tables for column in table.columns):
         out.append("CREATE TYPE mood AS ENUM ('sad', 'ok', 'so la la', 'it''s', 'glad')")
     for table in made.tables:
         name = quoted(engine, table.name)
@@ -287,6 +287,8 @@ def statements(made: World, big: bool = True) -> list[str]:
         parts = [f"{quoted(engine, column.name)} {column.type}" for column in table.columns]
         if table.key:
             parts.append(f"PRIMARY KEY ({', '.join(quoted(engine, one) for one in table.key)})")
+        for unique in table.uniques:
+            parts.append(f"UNIQUE ({', '.join(quoted(engine, one) for one in unique)})")
         for child, columns, parent, to in sorted(made.declared):
             if child == table.name:
                 parts.append(
