@@ -416,12 +416,16 @@ pub(super) fn bare(table: &Table, column: &Column) -> String {
 pub(super) fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
     let mut by_type: BTreeMap<&str, String> = BTreeMap::new();
     for column in columns {
-        // Writing to a string can't fail.
-        let _ = write!(
-            by_type.entry(column.r#type.as_str()).or_default(),
-            " <i>{}</i>",
-            escape(&column.name)
-        );
+        let name = escape(&column.name);
+        let list = by_type.entry(column.r#type.as_str()).or_default();
+        list.push_str(if list.is_empty() { " " } else { ", " });
+        // A name that could be taken for two, or for another one, stands in an element of its own.
+        if name.is_empty() || name.contains(',') || name.trim() != name {
+            // Writing to a string can't fail.
+            let _ = write!(list, "<i>{name}</i>");
+        } else {
+            list.push_str(&name);
+        }
     }
     let mut out = String::new();
     for (kind, names) in by_type {

@@ -16,7 +16,7 @@ pub(super) use self::markup::is_hidden;
 use self::markup::{count, counted, escape, name, qualified};
 use self::table::{Around, Detail, full};
 use self::warnings::{Warning, Weight};
-use super::facts::{Facts, Table};
+use super::facts::{Facts, Found, Table};
 use super::task::Catalog;
 
 /// How many bytes a page may have.
@@ -37,7 +37,7 @@ const DETAILS: [Detail; 9] = [
     detail(0, false, ALL, ALL, 200),
     detail(0, false, 20, 40, 200),
     detail(0, false, 5, 10, 100),
-    detail(0, false, 0, 0, 100),
+    detail(0, false, 0, 0, 25),
 ];
 const ALL: usize = usize::MAX;
 /// So many bytes are kept for what comes after the list of tables.
@@ -239,28 +239,19 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
     out
 }
 
+/// The list of tables.
 fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
     let facts = around.facts;
+    if detail.columns == 0 {
+        return names(facts, room);
+    }
     let mut out = String::from(
         "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption>All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
     );
-    let alone = detail.columns == 0;
-    let mut listed = 0;
     for found in &facts.found {
-        if alone && out.len() > room {
-            break;
-        }
-        listed += 1;
         let number = found.table;
         let Some(table) = facts.tables.get(&number) else {
-            // Writing to a string can't fail.
-            let _ = writeln!(
-                out,
-                "<tr data-unmeasured=\"{}\"><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td><td></td><td></td></tr>",
-                escape(&format!("{}.{}", found.schema, found.name)),
-                name(&format!("{}.{}", found.schema, found.name)),
-                found.columns
-            );
+            out.push_str(&unmeasured(found));
             continue;
         };
         let newest = table::newest(table).map_or(String::new(), |(_, newest, mark)| {
@@ -279,26 +270,11 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             (kind, "") => format!("<small>{}</small>", escape(kind)),
             (kind, purpose) => format!("<small>{} · {purpose}</small>", escape(kind)),
         };
+        // Writing to a string can't fail.
         let _ = writeln!(
             out,
-            "<tr{}><th scope=\"row\">{}{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
-            if alone {
-                table::attributes(table, found.columns)
-            } else {
-                String::new()
-            },
-            if alone {
-                format!(
-                    "{}<p data-names=\"1\">{}</p>",
-                    qualified(&table.schema, &table.name),
-                    column::names(table.columns.iter())
-                )
-            } else {
-                format!(
-                    "<a href=\"#t{number}\">{}</a>",
-                    qualified(&table.schema, &table.name)
-                )
-            },
+            "<tr><th scope=\"row\"><a href=\"#t{number}\">{}</a>{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
+            qualified(&table.schema, &table.name),
             table::rows(table),
             found.columns,
             if own.is_empty() {
@@ -308,6 +284,34 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             },
         );
     }
+    out.push_str("</tbody></table></div>\n</section>\n");
+    out
+}
+
+/// The list of tables where there is room for little more than names: of columns, and their types.
+fn names(facts: &Facts, room: usize) -> String {
+    let mut out = String::from(
+        "<section id=\"tables\">\n<h2>Tables</h2>\n<p class=\"w\">There are too many columns for more than their names and types to be on one page: catalog fewer tables at once.</p>\n<div class=\"scroll\"><table class=\"index\"><caption>All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\">Columns</th></tr></thead>\n<tbody>\n",
+    );
+    let mut listed = 0;
+    for found in &facts.found {
+        if out.len() > room {
+            break;
+        }
+        listed += 1;
+        // Writing to a string can't fail.
+        let _ = match facts.tables.get(&found.table) {
+            Some(table) => writeln!(
+                out,
+                "<tr{}><th>{}</th><td class=\"n\">{}</td><td data-names=\"1\">{}</td></tr>",
+                table::terse(table, found.columns),
+                escape(&table::full(table)),
+                table::rows(table),
+                column::names(table.columns.iter())
+            ),
+            None => writeln!(out, "{}", unmeasured(found)),
+        };
+    }
     out.push_str("</tbody></table></div>\n");
     if facts.found.len() > listed {
         let _ = writeln!(
@@ -316,11 +320,19 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             facts.found.len()
         );
     }
-    if alone {
-        out.push_str("<p class=\"w\">There are too many columns for more than their names and types to be on one page: catalog fewer tables at once.</p>\n");
-    }
     out.push_str("</section>\n");
     out
+}
+
+/// A table that is there, and could not be measured.
+fn unmeasured(found: &Found) -> String {
+    let full = format!("{}.{}", found.schema, found.name);
+    format!(
+        "<tr data-unmeasured=\"{}\"><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td></tr>",
+        escape(&full),
+        name(&full),
+        found.columns
+    )
 }
 
 fn method(facts: &Facts, problems: &[(&str, &str)], detail: Detail) -> String {

@@ -153,7 +153,9 @@ class Comparison:
         for what, value, *told in differing(*values):
             both = zip(("before", "after"), told, strict=True)
             said = {when: text for when, text in both if text is not None}
-            self._add(7, what, name, column, **({"value": value} if value is not None else {}), **said)
+            self._add(
+                7, what, name, column, **({"value": value} if value is not None else {}), **said
+            )
 
     def _freshness(self, name: str) -> None:
         """Whether the newest value stands still, or went back."""

@@ -34,7 +34,8 @@ MEASURES = {
     "sequence", "seq", "sort", "order_by", "tax", "discount", "balance", "stock", "duration",
 }  # fmt: skip
 KEYS = {
-    "id", "key", "code", "no", "nr", "num", "number", "uuid", "guid", "sku", "pk", "ref", "fk", "sk",
+    "id", "key", "code", "no", "nr", "num", "number", "uuid", "guid", "sku", "pk", "ref", "fk",
+    "sk",
 }  # fmt: skip
 UNKNOWN = {
     "n/a", "na", "none", "null", "nil", "unknown", "-", "--", "?", "tbd", "todo", "undefined",

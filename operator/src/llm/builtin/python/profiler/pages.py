@@ -30,11 +30,11 @@ class _Reader(HTMLParser):
         self._table = ""
         self._names = ""  # the element with names and types only that is open
         self._type = ""
-        self._text: list[str] | None = None
+        self._text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self._names:
-            self._text = []
+            self._listed()
             return
         of = {name[5:]: value or "" for name, value in attrs if name.startswith("data-")}
         if "catalog" in of:
@@ -45,7 +45,11 @@ class _Reader(HTMLParser):
             self.catalog.asked = json.loads(of.get("asked", "[]"))
         elif "table" in of:
             self._table = of["table"]
-            self.catalog.tables[self._table] = of
+            # What is not said is what most tables are.
+            usual = {"kind": "table", "how": "exact"} | (
+                {"counted": "exact"} if "rows" in of else {}
+            )
+            self.catalog.tables[self._table] = usual | of
             self.catalog.columns[self._table] = {}
         elif "column" in of and self._table:
             if "top" in of:
@@ -67,19 +71,31 @@ class _Reader(HTMLParser):
             self.catalog.missing.add(of["missing"])
 
     def handle_data(self, data: str) -> None:
-        if self._text is not None:
+        if self._names:
             self._text.append(data)
 
     def handle_endtag(self, tag: str) -> None:
+        if not self._names:
+            return
+        if tag == "b":
+            self._type = "".join(self._text)
+        elif tag == "i":
+            self._column("".join(self._text))
+        else:
+            self._listed()
+        self._text = []
         if tag == self._names:
             self._names = ""
-        elif self._names and self._text is not None:
-            text = "".join(self._text)
-            if tag == "b":
-                self._type = text
-            elif tag == "i":
-                self.catalog.columns[self._table][text] = {"column": text, "type": self._type}
-        self._text = None
+
+    def _listed(self) -> None:
+        """Names that stand in a line, with commas between them."""
+        for name in "".join(self._text).split(", "):
+            if name.strip(" "):
+                self._column(name.strip(" "))
+        self._text = []
+
+    def _column(self, name: str) -> None:
+        self.catalog.columns[self._table][name] = {"column": name, "type": self._type}
 
 
 def _key(of: dict) -> tuple[str, str]:

@@ -239,7 +239,9 @@ def _digits(column: Column, value):
     if column.single:
         exact = float(value)
         short = (f"{exact:.{digits}g}" for digits in range(6, 10))
-        same = (text for text in short if struct.unpack("f", struct.pack("f", float(text)))[0] == exact)
+        same = (
+            text for text in short if struct.unpack("f", struct.pack("f", float(text)))[0] == exact
+        )
         return next(same, repr(exact))
     # Who reads numbers might round them.
     return repr(value) if isinstance(value, float) else value

@@ -48,6 +48,11 @@ def same(text: str, value) -> bool:
     return wanted.startswith(text[:-1]) if text.endswith("…") else text == wanted
 
 
+def is_nan(value) -> bool:
+    """Whether a value is no number at all."""
+    return isinstance(value, float) and math.isnan(value)
+
+
 def is_odd(value) -> bool:
     """Whether a value is no real number or date."""
     if isinstance(value, float):
@@ -129,7 +134,11 @@ class Check:
             self.expect(past.get(column) == newest and newest == max(past.values()), facts, past)
         rows = {one.of["data-column"]: one for one in section.having("data-column")}
         # Of a very wide table, the last ones by name and type only.
-        named = [one.text() for all_ in section.having("data-names") for one in all_.tags("i")]
+        named = [
+            name.strip()
+            for list_ in section.having("data-names")
+            for name in list_.text(without=list_.tags("b")).split(", ")
+        ]
         wanted = [rendered.shown(column.name) for column in table.columns]
         self.expect(wanted == [*rows, *named], table.name, "columns", set(wanted) ^ rows.keys())
         self.expect(len(rows) >= min(len(wanted), 60), table.name, len(rows))
@@ -142,10 +151,14 @@ class Check:
 
     def column(self, table: worlds.Table, column: worlds.Column, row: rendered.Element) -> None:
         at = f"{table.name}.{column.name}"
-        _, null, distinct, _, values = [one for one in row.inside if isinstance(one, rendered.Element)]
+        _, null, distinct, _, values = [
+            one for one in row.inside if isinstance(one, rendered.Element)
+        ]
         filled = [value for value in column.values if value is not None]
         nulls = table.rows - len(filled)
-        self.expect(null.text() == (share(nulls, table.rows) if table.rows else "–"), at, null.text())
+        self.expect(
+            null.text() == (share(nulls, table.rows) if table.rows else "–"), at, null.text()
+        )
         self.expect(row.of["data-nulls"] == str(nulls), at, row.of)
         self.exact += 1
         different = self.distinct(table, column, filled)
@@ -162,13 +175,13 @@ class Check:
         if self.engine == "mariadb" and column.kind == "text":
             return self.query(column.name, table.name, "COUNT(DISTINCT {c})")[0]
         return len({str(one) for one in filled}) if column.kind != "number" else len(
-            {"nan" if one != one else one for one in filled})  # fmt: skip
+            {"nan" if is_nan(one) else one for one in filled})  # fmt: skip
 
-    def values(self, at, table, column, filled, different, cell) -> None:
+    def values(self, at, table, column, filled, different, cell) -> None:  # noqa: PLR0917
         """The last cell: extremes, quartiles, frequent values, and what else was counted."""
         done = []
-        if column.kind == "number" or column.kind == "time":
-            real = sorted((one for one in filled if not is_odd(one)))
+        if column.kind in {"number", "time"}:
+            real = sorted(one for one in filled if not is_odd(one))
         else:
             real = filled
         for span in cell.all(lambda one: one.tag == "span" and one.of.get("class") == "v"):
@@ -247,7 +260,7 @@ class Check:
         if column.kind == "number":
             out[_COUNT + " zeros?"] = sum(value == 0 for value in real)
             out[_COUNT + " negative"] = sum(value < 0 for value in real)
-            out[_COUNT + " NaN"] = sum(value != value for value in filled)
+            out[_COUNT + " NaN"] = sum(is_nan(value) for value in filled)
             out[_COUNT + " infinite"] = sum(value in (math.inf, -math.inf) for value in filled)
         if column.kind == "time":
             far = sum(value < "1900-01-02" or value >= "2100-01-01" for value in real)
@@ -354,7 +367,7 @@ class Check:
                 if table.rows and not filled:
                     wanted["null", at] = f"is null in all {table.rows:,} rows"
                 counts = {
-                    "nan": sum(value != value for value in filled),
+                    "nan": sum(is_nan(value) for value in filled),
                     "infinite": sum(value in (math.inf, -math.inf, "infinity") for value in filled),
                 }
                 if column.kind == "time":

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 import world as worlds
 from world import Column, Table
 
-TABLES = 26
+WORDS = """amber birch cedar delta ember fjord grove heath inlet jetty knoll lagoon marsh oasis pond
+           quarry ridge strait tundra upland vale weir yard zenith bay cape"""
 # So many of the kinds are planted at once.
 AT_ONCE = 11
 
@@ -28,13 +29,12 @@ class Drift:
         self.new: list[str] = []
         self.expected: list[str] = []
         self.schema = {"postgres": "public", "mariadb": "shop"}.get(engine, "main")
-        words = "amber birch cedar delta ember fjord grove heath inlet jetty knoll lagoon marsh " \
-                "oasis pond quarry ridge strait tundra upland vale weir yard zenith bay cape".split()  # fmt: skip
+        words = WORDS.split()
         basin = Column("id", "number", "INTEGER NOT NULL", list(range(1, 51)))
         self.tables["basin"] = Table("basin", [basin], 50, key=["id"])
-        for word in words[:TABLES]:
+        for word in words:
             self.tables[word] = self._table(word)
-        self.declared = set(words[:TABLES])
+        self.declared = set(words)
 
     def _spread(self, number: int, shares: dict) -> list:
         """Values in these shares, exactly; what is left is the first's."""

@@ -1,4 +1,4 @@
-"""What summaries say of values among many, of data that stands still, and of what could not be measured."""
+"""What summaries say of values among many, of old data, and of what could not be measured."""
 
 from test_compare import COLUMN, TABLE, _changes, _page, _told
 
@@ -6,8 +6,9 @@ FRESH = TABLE | {"newest-in": "at"}
 
 
 def _three(tmp_path, capsys, oldest: dict, before: dict, after: dict) -> list[tuple]:
-    from profiler import compare
     import json
+
+    from profiler import compare
 
     for name, of in (("0", oldest), ("1", before), ("2", after)):
         (tmp_path / name).write_text(_page({"m.a": (FRESH | of, {})}), encoding="utf-8")
@@ -46,7 +47,9 @@ def test_values_among_many(tmp_path, capsys):
     rest = {f"v{at}": 5 for at in range(7)}
     leading, other = often(web=40, **rest), often(shop=40, **rest)
     assert _values(tmp_path, capsys, leading, often(web=36, **rest)) == []
-    assert _values(tmp_path, capsys, leading, often(web=30, **rest)) == [("share", "40.0%", "30.0%")]
+    assert _values(tmp_path, capsys, leading, often(web=30, **rest)) == [
+        ("share", "40.0%", "30.0%")
+    ]
     # It is not among those that lead any more.
     assert _values(tmp_path, capsys, leading, other) == [
         ("share", "at most 5.0%", "40.0%"),
@@ -86,7 +89,7 @@ def test_what_was_not_measured_has_not_changed(tmp_path, capsys):
 
 def test_columns_of_which_only_names_and_types_are_there(tmp_path, capsys):
     before = _page({"m.a": (TABLE, {"id": COLUMN | {"unique": "1"}, "x": COLUMN, "a<b ": COLUMN})})
-    names = "<p data-names='1'><b>integer</b> <i>x</i> <i>new</i> <b>text</b> <i>id</i> <i>a&lt;b </i> </p>"
+    names = "<p data-names='1'><b>integer</b> x, new <b>text</b> id, <i>a&lt;b </i> </p>"
     after = _page({"m.a": (TABLE, {})}) + names
     assert _told(_changes(tmp_path, capsys, before, after)) == [
         ("type", "m.a", "x", "text", "integer"),

@@ -142,7 +142,9 @@ def test_names_that_were_spelled_out(kind):
 
 def test_long_texts_are_no_variants(kind):
     rows = ", ".join(f"('{'x' * 100}{at}')" for at in range(30))
-    url = kind.make("CREATE TABLE t (v VARCHAR(200))", f"INSERT INTO t VALUES {rows}, ('Ab'), ('ab')")
+    url = kind.make(
+        "CREATE TABLE t (v VARCHAR(200))", f"INSERT INTO t VALUES {rows}, ('Ab'), ('ab')"
+    )
     facts = kind.look(url, "t").tables[0].columns[0].facts
     # To MariaDB they are one.
     assert facts.get("variants", []) == ([] if kind.name == "mariadb" else [["Ab", "ab"]])
@@ -164,7 +166,9 @@ def test_facts_fit_into_results(kind, capsys):
     rows = ", ".join(f"('{chr(0x1F600) * 70}{at}'), ('{chr(0x1F600) * 70}{at}')" for at in range(9))
     charset = " CHARACTER SET utf8mb4" if kind.name == "mariadb" else ""
     comment = "-- "
-    url = kind.make(f"CREATE TABLE t (v VARCHAR(200){charset})", f"INSERT INTO t VALUES {rows}{comment}")
+    url = kind.make(
+        f"CREATE TABLE t (v VARCHAR(200){charset})", f"INSERT INTO t VALUES {rows}{comment}"
+    )
     kind.look(url, "t")
     for line in capsys.readouterr().out.splitlines():
         assert len(line) < 16_000

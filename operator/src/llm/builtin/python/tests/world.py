@@ -156,6 +156,10 @@ class _Maker:
                    self.some(number, lambda: json.dumps({"k": dice.randint(0, 9), "l": ["a"]}))),
         ]  # fmt: skip
         if engine != "sqlite":
+
+            def unique() -> str:
+                return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+
             moods = ["sad", "ok", "so la la", "it''s", "glad"]
             listed = ", ".join(f"'{one}'" for one in moods)
             mood = self.type(mariadb=f"ENUM({listed})", other="mood")
@@ -166,13 +170,10 @@ class _Maker:
                 Column("clock", "clock", "TIME",
                        self.some(number, lambda: f"{dice.randint(0, 23):02}:15:00"))
             )  # fmt: skip
-            columns.append(
-                Column("uid", "uuid", "UUID",
-                       self.some(number, lambda: str(uuid.UUID(int=dice.getrandbits(128), version=4)), 0.1))
-            )  # fmt: skip
+            columns.append(Column("uid", "uuid", "UUID", self.some(number, unique, 0.1)))
         if engine in ("postgres", "duckdb"):
             columns.append(Column("many", "array", "INTEGER[]", self.some(
-                number, lambda: [dice.randint(0, 9) for _ in range(dice.randint(0, 7))], 0.2)))  # fmt: skip
+                number, lambda: [dice.randint(0, 9)] * dice.randint(0, 7), 0.2)))  # fmt: skip
             columns.append(Column("sums", "array", "DECIMAL(9,2)[]", self.some(
                 number, lambda: [Decimal(dice.randint(0, 900)) / 100], 0.2)))  # fmt: skip
         self.add(Table(name, columns, number, key=["id"]))
