@@ -124,6 +124,7 @@ async fn a_file_is_cataloged_twice_and_its_changes_are_told() {
         "main.legacy_stock: table gone",
         "main.orders: column note gone",
         "main.orders: rows: 6,000 → 7,500 (+25%)",
+        "main.orders: newest shipped_on stands still at ",
         "main.orders: channel value “marketplace” appeared",
         "main.orders: channel “web” share: ",
         "main.products: weight type: TEXT → REAL",

@@ -85,9 +85,10 @@ fn attributes(table: &Table, column: &Column) -> String {
     out
 }
 
-/// Whether some of many values are frequent, as far as all were counted.
+/// Whether some of many values are frequent, as far as all were counted. Of times it is always others.
 fn leads(table: &Table, column: &Column) -> bool {
     !has_few(column)
+        && column.kind != "time"
         && column.personal.is_none()
         && column.distinct.is_some()
         && column

@@ -44,7 +44,7 @@ def same(text: str, value) -> bool:
             return Decimal(text) == Decimal(repr(value) if isinstance(value, float) else value)
         except InvalidOperation:
             return False
-    wanted = rendered.shown(str(value))
+    wanted, text = rendered.shown(str(value)).strip(), text.strip()
     return wanted.startswith(text[:-1]) if text.endswith("…") else text == wanted
 
 
