@@ -67,18 +67,7 @@ impl Shop {
 
     /// The lines of the newest summary, without its tags.
     fn changes(&self) -> Vec<String> {
-        let page = self.page("recent_summary.html");
-        let mut table = String::new();
-        let mut out = Vec::new();
-        for line in page.lines() {
-            let text = cataloger::html::text(line, 1000).trim().to_owned();
-            if line.starts_with("<h2>") {
-                table = text;
-            } else if line.starts_with("<li>") {
-                out.push(format!("{table}: {text}"));
-            }
-        }
-        out
+        scene::changes(&self.page("recent_summary.html"))
     }
 }
 
@@ -135,6 +124,7 @@ async fn a_file_is_cataloged_twice_and_its_changes_are_told() {
         "main.legacy_stock: table gone",
         "main.orders: column note gone",
         "main.orders: rows: 6,000 → 7,500 (+25%)",
+        "main.orders: newest shipped_on stands still at ",
         "main.orders: channel value “marketplace” appeared",
         "main.orders: channel “web” share: ",
         "main.products: weight type: TEXT → REAL",

@@ -3,6 +3,7 @@
 mod budgets;
 mod builtin;
 mod builtin_server;
+mod drift;
 mod input;
 mod preflight;
 mod resume;
@@ -10,5 +11,6 @@ mod scene;
 mod secrets;
 mod stage;
 mod stops;
+mod truth;
 mod weather;
 mod whole;

@@ -144,3 +144,18 @@ pub(crate) fn is_whole(pages: &Path, run: &str) -> Value {
     }
     report
 }
+
+/// The lines of a summary of the builtin model, each with its table, without tags.
+pub(crate) fn changes(page: &str) -> Vec<String> {
+    let mut table = String::new();
+    let mut out = Vec::new();
+    for line in page.lines() {
+        let text = cataloger::html::text(line, 1000).trim().to_owned();
+        if line.starts_with("<h2>") {
+            table = text;
+        } else if line.starts_with("<li>") {
+            out.push(format!("{table}: {text}"));
+        }
+    }
+    out
+}

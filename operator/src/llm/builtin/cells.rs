@@ -14,11 +14,23 @@ macro_rules! modules {
 
 /// The modules of the profiler, each after those that it needs.
 const PROFILER: &[(&str, &str)] = modules![
-    "model", "names", "interval", "spread", "engine", "postgres", "mysql", "sqlite", "duckdb_", "sample",
-    "measure", "joins", "session",
+    "model",
+    "names",
+    "interval",
+    "spread",
+    "engine",
+    "postgres",
+    "mysql",
+    "sqlite",
+    "duckdb_",
+    "sample",
+    "measure",
+    "joins",
+    "composites",
+    "session",
 ];
 /// Those of the comparison.
-const COMPARISON: &[(&str, &str)] = modules!["pages", "compare"];
+const COMPARISON: &[(&str, &str)] = modules!["pages", "values", "compare"];
 
 const LOADER: &str = r#"# Makes modules out of the text that follows, so that they can be read one by one.
 import sys

@@ -43,6 +43,7 @@ enum Record {
     Table(Box<Table>),
     Column(Box<Column>),
     Reference(Reference),
+    Related {},
     End {
         #[serde(default)]
         more: Vec<String>,
@@ -62,6 +63,8 @@ pub(super) struct Facts {
     pub(super) tables: BTreeMap<usize, Table>,
     /// References, declared and found.
     pub(super) references: Vec<Reference>,
+    /// Whether all references are known.
+    pub(super) related: bool,
     /// The pages of facts that are not in the results, but can be had.
     pub(super) pages: BTreeSet<String>,
 }
@@ -114,6 +117,8 @@ pub(super) struct Table {
     pub(super) kind: String,
     pub(super) estimate: Option<u64>,
     pub(super) size: Option<u64>,
+    /// The size is what the database believes.
+    pub(super) size_about: bool,
     pub(super) comment: Option<String>,
     pub(super) definition: Option<String>,
     pub(super) key: Vec<String>,
@@ -159,6 +164,8 @@ impl From<(Option<Scalar>, u64, Option<(f64, f64)>)> for Top {
 #[serde(default)]
 pub(super) struct Column {
     pub(super) table: usize,
+    /// Its place among the columns of the table: they may be told in any order.
+    pub(super) place: usize,
     pub(super) name: String,
     pub(super) r#type: String,
     pub(super) kind: String,
@@ -257,10 +264,14 @@ impl Facts {
                 };
                 match table.columns.iter_mut().find(|known| known.name == column.name) {
                     Some(known) => *known = *column,
-                    None => table.columns.push(*column),
+                    None => {
+                        let at = table.columns.partition_point(|known| known.place <= column.place);
+                        table.columns.insert(at, *column);
+                    }
                 }
             }
             Record::Reference(reference) => self.references.push(reference),
+            Record::Related {} => self.related = true,
             Record::End { more } => self.pages.extend(more),
         }
     }

@@ -214,6 +214,7 @@ fn words(change: &Change, letters: usize) -> String {
         "type" => format!("{name} type"),
         "null" => format!("{name} nullability"),
         "unique" => format!("{name} uniqueness"),
+        "uniques" => "unique together".to_owned(),
         "nulls" => format!("{name} nulls"),
         "key" => "primary key".to_owned(),
         "kind" => "kind".to_owned(),
@@ -221,6 +222,17 @@ fn words(change: &Change, letters: usize) -> String {
         "reference" => format!("reference {name}"),
         "share" => format!("{name}{value} share"),
         "value" => format!("{name} value{value}"),
+        "values" => format!("{name} distinct values"),
+        "newest" => format!("newest {name} went back"),
+        "stalled" => {
+            let why = change.share.as_deref().unwrap_or_default();
+            let newest = change.after.as_deref().unwrap_or_default();
+            return format!(
+                "newest {name} <b>stands still</b> at {} ({})",
+                text(newest),
+                escape(why)
+            );
+        }
         "warning" if change.name == change.on => "warning".to_owned(),
         "warning" => format!("{name} warning"),
         other => escape(other),

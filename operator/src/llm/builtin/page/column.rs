@@ -2,11 +2,12 @@
 //!
 //! It must not know other columns.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::facts::{Column, Scalar, Table, Top};
 use super::chart;
-use super::markup::{between, count, counted, name, percent, short};
+use super::markup::{at_most, between, count, counted, name, percent, short};
 use crate::html::escape;
 
 /// So many values are "few": each is named.
@@ -68,15 +69,34 @@ fn attributes(table: &Table, column: &Column) -> String {
     if let Some(distinct) = column.distinct {
         add("distinct", &distinct.to_string());
     }
-    if has_few(column) {
+    if column.personal.is_some() {
+        add("personal", "1");
+    }
+    let leading = leads(table, column);
+    if has_few(column) || leading {
         let top: Vec<(&str, u64)> = column
             .top
             .iter()
             .filter_map(|top| Some((top.value.as_deref()?, top.rows)))
             .collect();
-        add("top", &escape(&serde_json::to_string(&top).unwrap_or_default()));
+        // All values, or the most frequent ones.
+        let name = if leading { "often" } else { "top" };
+        add(name, &escape(&serde_json::to_string(&top).unwrap_or_default()));
     }
     out
+}
+
+/// Whether some of many values are frequent, as far as all were counted. Of times it is always others.
+fn leads(table: &Table, column: &Column) -> bool {
+    !has_few(column)
+        && column.kind != "time"
+        && column.personal.is_none()
+        && column.distinct.is_some()
+        && column
+            .top
+            .first()
+            .zip(filled(table, column))
+            .is_some_and(|(top, filled)| top.rows * 20 >= filled)
 }
 
 fn badges(column: &Column, place: Place<'_>) -> String {
@@ -120,8 +140,8 @@ fn nulls(table: &Table, column: &Column) -> String {
     let drawn = table.sample.as_ref().map_or(0, |sample| sample.rows);
     match (column.nulls_seen, column.nulls_share) {
         (Some(0), Some((_, most))) => format!(
-            "none seen<small>at most {:.2} %, of {} sampled</small>",
-            most * 100.0,
+            "none seen<small>at most {} %, of {} sampled</small>",
+            at_most(most, 2),
             count(drawn)
         ),
         (Some(seen), Some(share)) => format!(
@@ -231,7 +251,7 @@ fn values(table: &Table, column: &Column) -> String {
         parts.extend(range(column));
         parts.extend(frequent(column, of));
     }
-    parts.extend(counts(column, of));
+    parts.extend(counts(table, column, of));
     parts.join("")
 }
 
@@ -270,22 +290,27 @@ fn range(column: &Column) -> Option<String> {
     let mut out = format!("<span class=\"v\">{ends}</span>");
     if let [low, middle, high] = column.quartiles.as_slice() {
         let about = if column.drawn.is_some() { "≈ " } else { "" };
+        let bounds = |at: usize| {
+            let bounds = column.quartile_bounds.get(at);
+            bounds.map_or(String::new(), |(least, most)| {
+                format!(
+                    " <small class=\"inline\">({} to {})</small>",
+                    plain(least),
+                    plain(most)
+                )
+            })
+        };
         // Writing to a string can't fail.
         let _ = write!(
             out,
-            "<small>median {about}{}, half are {about}{} … {}</small>",
+            "<small>median {about}{}{}, half are {about}{}{} … {about}{}{}</small>",
             plain(middle),
+            bounds(1),
             plain(low),
-            plain(high)
+            bounds(0),
+            plain(high),
+            bounds(2),
         );
-        if let [_, (least, most), _] = column.quartile_bounds.as_slice() {
-            let _ = write!(
-                out,
-                "<small>median between {} and {}</small>",
-                plain(least),
-                plain(most)
-            );
-        }
     }
     if let (Some(period), false) = (&column.period, column.bins.is_empty()) {
         let _ = write!(out, "<small>drawn by {}</small>", escape(period));
@@ -329,8 +354,10 @@ fn tops(tops: &[Top], of: Option<u64>) -> String {
 }
 
 /// What else was counted, where there is any of it.
-fn counts(column: &Column, of: Option<u64>) -> Option<String> {
+fn counts(table: &Table, column: &Column, of: Option<u64>) -> Option<String> {
     let mut parts = Vec::new();
+    // What no pass has counted is a sample's.
+    let seen = if table.rows.is_none() { " seen" } else { "" };
     match (column.shortest, column.longest, column.kind.as_str()) {
         (Some(least), Some(most), "text") if column.top.is_empty() || most > 20 => {
             let one = if least == most {
@@ -338,13 +365,17 @@ fn counts(column: &Column, of: Option<u64>) -> Option<String> {
             } else {
                 format!("{}–{}", count(least), count(most))
             };
-            parts.push(format!("{one} letters"));
+            parts.push(format!("{one} letters{seen}"));
         }
-        (Some(least), Some(most), "blob") => parts.push(format!("{}–{} bytes", count(least), count(most))),
+        (Some(least), Some(most), "blob") => {
+            parts.push(format!("{}–{} bytes{seen}", count(least), count(most)));
+        }
         (Some(least), Some(most), "array") => {
-            parts.push(format!("{}–{} elements", count(least), count(most)));
+            parts.push(format!("{}–{} elements{seen}", count(least), count(most)));
         }
-        (Some(least), Some(most), "json") => parts.push(format!("{}–{} letters", count(least), count(most))),
+        (Some(least), Some(most), "json") => {
+            parts.push(format!("{}–{} letters{seen}", count(least), count(most)));
+        }
         _ => {}
     }
     for (number, one, many) in [
@@ -380,4 +411,27 @@ pub(super) fn bare(table: &Table, column: &Column) -> String {
         nulls(table, column),
         distinct(table, column),
     )
+}
+
+/// Columns of which there is room for names and types only, each type once. In it stands nothing else: the next
+/// run reads it.
+pub(super) fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+    let mut by_type: BTreeMap<&str, String> = BTreeMap::new();
+    for column in columns {
+        let name = escape(&column.name);
+        let list = by_type.entry(column.r#type.as_str()).or_default();
+        list.push_str(if list.is_empty() { " " } else { ", " });
+        // A name that could be taken for two, or for another one, stands in an element of its own.
+        if name.is_empty() || name.contains(',') || name.trim() != name {
+            // Writing to a string can't fail.
+            let _ = write!(list, "<i>{name}</i>");
+        } else {
+            list.push_str(&name);
+        }
+    }
+    let mut out = String::new();
+    for (kind, names) in by_type {
+        let _ = write!(out, "<b>{}</b>{names} ", escape(kind));
+    }
+    out
 }

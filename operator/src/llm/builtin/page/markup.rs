@@ -68,9 +68,16 @@ pub(super) fn fraction(share: f64) -> String {
     }
 }
 
-/// Between which shares something is.
+/// Between which shares something is. Rounded outwards: what is printed holds what was meant.
 pub(super) fn between((least, most): (f64, f64)) -> String {
-    format!("{:.1}–{:.1} %", least * 100.0, most * 100.0)
+    let least = (least * 1000.0).floor() / 10.0;
+    format!("{least:.1}–{} %", at_most(most, 1))
+}
+
+/// A bound from above, in percent with so many digits, rounded up.
+pub(super) fn at_most(share: f64, digits: usize) -> String {
+    let scale = if digits > 1 { 100.0 } else { 10.0 };
+    format!("{:.digits$}", ((share * 100.0 * scale).ceil() / scale).min(100.0))
 }
 
 /// A size in bytes.
@@ -115,6 +122,9 @@ mod tests {
         assert_eq!(percent(1, 9_999), "&lt;0.1 %");
         assert_eq!(percent(9_998, 9_999), "&gt;99.9 %");
         assert_eq!(percent(0, 0), "–");
+        assert_eq!(between((0.0014, 0.0151)), "0.1–1.6 %");
+        assert_eq!(between((0.999, 1.0)), "99.9–100.0 %");
+        assert_eq!(at_most(0.000_371, 2), "0.04");
         assert_eq!(bytes(512), "512 bytes");
         assert_eq!(bytes(1_500_000), "1.5 MB");
     }

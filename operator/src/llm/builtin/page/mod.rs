@@ -15,33 +15,47 @@ pub(super) use self::changes::{Change, Compared, Head, changes};
 use self::markup::{count, counted, name, qualified};
 use self::table::{Around, Detail, full};
 use self::warnings::{Warning, Weight};
-use super::facts::{Facts, Table};
+use super::facts::{Facts, Found, Table};
 use super::task::Catalog;
 use crate::html::escape;
 
 /// How many bytes a page may have.
 const BUDGET: usize = 400_000;
+/// How many it may have at most, when little more than names is left.
+const MOST: usize = 480_000;
 /// So many warnings are told at the top, the others on demand.
 const TOLD: usize = 25;
 
 /// From much to little: the first that fits is taken.
-const DETAILS: [Detail; 6] = [
-    detail(usize::MAX, true, false, 400),
-    detail(usize::MAX, false, false, 300),
-    detail(usize::MAX, false, true, 200),
-    detail(40, false, true, 200),
-    detail(8, false, true, 100),
-    detail(0, false, true, 100),
+const DETAILS: [Detail; 9] = [
+    detail(ALL, true, ALL, ALL, 400),
+    detail(ALL, false, ALL, ALL, 300),
+    detail(60, false, ALL, ALL, 300),
+    detail(60, false, 60, ALL, 300),
+    detail(20, false, 20, ALL, 200),
+    detail(0, false, ALL, ALL, 200),
+    detail(0, false, 20, 40, 200),
+    detail(0, false, 5, 10, 100),
+    detail(0, false, 0, 0, 25),
 ];
+const ALL: usize = usize::MAX;
 /// So many bytes are kept for what comes after the list of tables.
 const REST: usize = 6_000;
 
-const fn detail(columns: usize, charts: bool, bare: bool, warnings: usize) -> Detail {
+const fn detail(full: usize, charts: bool, columns: usize, references: usize, warnings: usize) -> Detail {
     Detail {
-        columns,
+        full,
         charts,
-        bare,
+        columns,
+        references,
         warnings,
+    }
+}
+
+impl Detail {
+    /// How many bytes a page of this detail may have.
+    const fn budget(self) -> usize {
+        if self.columns < 20 { MOST } else { BUDGET }
     }
 }
 
@@ -50,7 +64,7 @@ pub(super) fn catalog(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], 
     let mut page = String::new();
     for detail in DETAILS.iter().skip(refused * 2) {
         page = whole(task, facts, problems, *detail);
-        if page.len() <= BUDGET {
+        if page.len() <= detail.budget() {
             break;
         }
     }
@@ -68,18 +82,18 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
         "<title>{title}</title>\n<div data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
         escape(&serde_json::to_string(&task.asked).unwrap_or_default()),
-        if warnings.len() > detail.warnings {
-            " data-cut-warnings=\"1\""
-        } else {
-            ""
-        },
+        cut(&around, warnings.len(), detail),
     );
     out.push_str(&head(&title, task, facts));
     out.push_str(&list_of_warnings(&warnings, facts, detail.warnings));
-    out.push_str(&index(&around, detail, BUDGET.saturating_sub(out.len() + REST)));
+    out.push_str(&index(
+        &around,
+        detail,
+        detail.budget().saturating_sub(out.len() + REST),
+    ));
     if detail.columns > 0 {
         for (number, table) in &facts.tables {
-            if out.len() > BUDGET {
+            if out.len() > detail.budget() {
                 // It is not going to be taken.
                 break;
             }
@@ -88,6 +102,18 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
     }
     out.push_str(&method(facts, problems, detail));
     out.push_str("</div>\n");
+    out
+}
+
+/// What the page leaves out, for the next run: of that, nothing is claimed.
+fn cut(around: &Around<'_>, warnings: usize, detail: Detail) -> String {
+    let mut out = String::new();
+    if warnings > detail.warnings {
+        out.push_str(" data-cut-warnings=\"1\"");
+    }
+    if !around.facts.related || around.from.values().any(|list| list.len() > detail.references) {
+        out.push_str(" data-cut-references=\"1\"");
+    }
     out
 }
 
@@ -211,31 +237,23 @@ fn list_of_warnings(warnings: &[Warning], facts: &Facts, most: usize) -> String 
     out
 }
 
+/// The list of tables.
 fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
     let facts = around.facts;
+    if detail.columns == 0 {
+        return names(facts, room);
+    }
     let mut out = String::from(
         "<section id=\"tables\">\n<h2>Tables</h2>\n<div class=\"scroll\"><table class=\"index\"><caption class=\"unseen\">All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\" class=\"n\">Columns</th><th scope=\"col\">Data up to</th><th scope=\"col\" class=\"n\">Warnings</th></tr></thead>\n<tbody>\n",
     );
-    let alone = detail.columns == 0;
-    let mut listed = 0;
     for found in &facts.found {
-        if alone && out.len() > room {
-            break;
-        }
-        listed += 1;
         let number = found.table;
         let Some(table) = facts.tables.get(&number) else {
-            // Writing to a string can't fail.
-            let _ = writeln!(
-                out,
-                "<tr><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td><td></td><td></td></tr>",
-                name(&format!("{}.{}", found.schema, found.name)),
-                found.columns
-            );
+            out.push_str(&unmeasured(found));
             continue;
         };
-        let newest = warnings::age(table).map_or(String::new(), |(_, _, newest)| {
-            escape(newest.get(..10).unwrap_or(newest))
+        let newest = table::newest(table).map_or(String::new(), |(_, newest, mark)| {
+            format!("{}{mark}", escape(newest.get(..10).unwrap_or(newest)))
         });
         let own = around.warnings_of(number);
         let class = match own.iter().map(|it| it.weight).min() {
@@ -250,22 +268,11 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             (kind, "") => format!("<small>{}</small>", escape(kind)),
             (kind, purpose) => format!("<small>{} · {purpose}</small>", escape(kind)),
         };
+        // Writing to a string can't fail.
         let _ = writeln!(
             out,
-            "<tr{}><th scope=\"row\">{}{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
-            if alone {
-                table::attributes(table, 0)
-            } else {
-                String::new()
-            },
-            if alone {
-                qualified(&table.schema, &table.name)
-            } else {
-                format!(
-                    "<a href=\"#t{number}\">{}</a>",
-                    qualified(&table.schema, &table.name)
-                )
-            },
+            "<tr><th scope=\"row\"><a href=\"#t{number}\">{}</a>{about}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{newest}</td><td class=\"n{class}\">{}</td></tr>",
+            qualified(&table.schema, &table.name),
             table::rows(table),
             found.columns,
             if own.is_empty() {
@@ -275,19 +282,55 @@ fn index(around: &Around<'_>, detail: Detail, room: usize) -> String {
             },
         );
     }
+    out.push_str("</tbody></table></div>\n</section>\n");
+    out
+}
+
+/// The list of tables where there is room for little more than names: of columns, and their types.
+fn names(facts: &Facts, room: usize) -> String {
+    let mut out = String::from(
+        "<section id=\"tables\">\n<h2>Tables</h2>\n<p class=\"look\">There are too many columns for more than their names and types to be on one page: catalog fewer tables at once.</p>\n<div class=\"scroll\"><table class=\"index\"><caption class=\"unseen\">All tables, in the order in which they were asked for</caption>\n<thead><tr><th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\">Columns</th></tr></thead>\n<tbody>\n",
+    );
+    let mut listed = 0;
+    for found in &facts.found {
+        if out.len() > room {
+            break;
+        }
+        listed += 1;
+        // Writing to a string can't fail.
+        let _ = match facts.tables.get(&found.table) {
+            Some(table) => writeln!(
+                out,
+                "<tr{}><th>{}</th><td class=\"n\">{}</td><td data-names=\"1\">{}</td></tr>",
+                table::terse(table, found.columns),
+                escape(&table::full(table)),
+                table::rows(table),
+                column::names(table.columns.iter())
+            ),
+            None => writeln!(out, "{}", unmeasured(found)),
+        };
+    }
     out.push_str("</tbody></table></div>\n");
     if facts.found.len() > listed {
         let _ = writeln!(
             out,
-            "<p class=\"look\">{listed} of {} tables are listed, for want of room on one page.</p>",
+            "<p class=\"look\" data-cut-tables=\"1\">{listed} of {} tables are listed, for want of room on one page.</p>",
             facts.found.len()
         );
     }
-    if alone {
-        out.push_str("<p class=\"look\">There are too many tables for their columns to be on one page: catalog fewer at once.</p>\n");
-    }
     out.push_str("</section>\n");
     out
+}
+
+/// A table that is there, and could not be measured.
+fn unmeasured(found: &Found) -> String {
+    let full = format!("{}.{}", found.schema, found.name);
+    format!(
+        "<tr data-unmeasured=\"{}\"><th scope=\"row\">{}</th><td class=\"n\"><i>not measured</i></td><td class=\"n\">{}</td></tr>",
+        escape(&full),
+        name(&full),
+        found.columns
+    )
 }
 
 fn method(facts: &Facts, problems: &[(&str, &str)], detail: Detail) -> String {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::facts::{Facts, Reference, Table};
+use super::super::facts::{Column, Facts, Reference, Table};
 use super::column::{self, Place};
 use super::markup::{bytes, count, counted, name, percent, qualified, short};
 use super::warnings::{self, Warning};
@@ -14,14 +14,22 @@ use crate::html::escape;
 /// How much of a table is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Detail {
-    /// So many columns at most.
-    pub(super) columns: usize,
-    /// With drawings.
+    /// So many columns of a table are told in full, with drawings or without.
+    pub(super) full: usize,
     pub(super) charts: bool,
-    /// Only names and types.
-    pub(super) bare: bool,
-    /// So many warnings at most.
+    /// So many have a row of their own. Of the others, names and types.
+    pub(super) columns: usize,
+    /// So many references of a table, at most.
+    pub(super) references: usize,
+    /// So many warnings, at most.
     pub(super) warnings: usize,
+}
+
+impl Detail {
+    /// Without what makes a section more than a list.
+    pub(super) const fn bare(self) -> bool {
+        self.full == 0
+    }
 }
 
 /// What sections know of each other.
@@ -67,6 +75,12 @@ impl<'a> Around<'a> {
         self.warnings.get(&number).map_or(&[], Vec::as_slice)
     }
 
+    /// How many columns the database says that a table has.
+    fn columns(&self, number: usize) -> usize {
+        let found = self.facts.found.iter().find(|found| found.table == number);
+        found.map_or(0, |found| found.columns)
+    }
+
     fn target(&self, reference: &Reference) -> Option<usize> {
         let (schema, name) = &reference.to;
         self.numbers.get(&(schema.as_str(), name.as_str())).copied()
@@ -87,12 +101,18 @@ pub(super) fn rows(table: &Table) -> String {
     }
 }
 
+/// The newest data: what is exact as it is, what was drawn as seen.
+pub(super) fn newest(table: &Table) -> Option<(&Column, &str, &'static str)> {
+    let (_, column, newest) = warnings::age(table)?;
+    let mark = if column.newest.is_some() { "" } else { " seen" };
+    Some((column, newest, mark))
+}
+
 /// The section of a table.
 pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail: Detail) -> String {
-    let shown = table.columns.len().min(detail.columns);
     let mut out = format!(
         "<section id=\"t{number}\"{}>\n<h2><small>{}</small> {}</h2>\n",
-        attributes(table, shown),
+        attributes(table, around.columns(number)),
         escape(&table.kind),
         qualified(&table.schema, &table.name),
     );
@@ -102,7 +122,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
     }
     out.push_str(&facts(number, table, around));
     let of_this = around.warnings_of(number);
-    if !of_this.is_empty() && !detail.bare {
+    if !of_this.is_empty() && !detail.bare() {
         out.push_str("<ul class=\"warnings\">\n");
         for warning in of_this.iter().take(12) {
             let _ = writeln!(out, "<li>{}</li>", super::said(warning, None));
@@ -112,19 +132,20 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
         }
         out.push_str("</ul>\n");
     }
-    out.push_str(&relations(number, around));
-    if shown > 0 {
+    out.push_str(&relations(number, around, detail));
+    if !table.columns.is_empty() {
         out.push_str(&columns(number, table, around, detail));
     }
-    if shown < table.columns.len() {
+    if table.columns.len() > detail.columns {
         let _ = writeln!(
             out,
-            "<p class=\"look\">{} of {} columns are shown, for want of room on one page.</p>",
-            count(u64::try_from(shown).unwrap_or_default()),
-            table.columns.len()
+            "<p class=\"look\">{} of {} columns have a row, for want of room on one page. The others are:</p>\n<p data-names=\"1\">{}</p>",
+            count(u64::try_from(detail.columns).unwrap_or_default()),
+            table.columns.len(),
+            column::names(table.columns.iter().skip(detail.columns)),
         );
     }
-    if let (Some(definition), false) = (&table.definition, detail.bare) {
+    if let (Some(definition), false) = (&table.definition, detail.bare()) {
         let _ = writeln!(
             out,
             "<details><summary>Definition of the view</summary><p><code>{}</code></p></details>",
@@ -136,7 +157,7 @@ pub(super) fn section(number: usize, table: &Table, around: &Around<'_>, detail:
 }
 
 /// What the next run compares.
-pub(super) fn attributes(table: &Table, shown: usize) -> String {
+pub(super) fn attributes(table: &Table, columns: usize) -> String {
     let mut out = format!(
         " data-table=\"{}\" data-kind=\"{}\" data-how=\"{}\" data-key=\"{}\"",
         escape(&full(table)),
@@ -148,7 +169,7 @@ pub(super) fn attributes(table: &Table, shown: usize) -> String {
         // Writing to a string can't fail.
         let _ = write!(out, " data-counted=\"exact\" data-rows=\"{rows}\"");
     }
-    if let Some((_, column, newest)) = warnings::age(table) {
+    if let Some((column, newest, "")) = newest(table) {
         let _ = write!(
             out,
             " data-newest=\"{}\" data-newest-in=\"{}\"",
@@ -156,10 +177,41 @@ pub(super) fn attributes(table: &Table, shown: usize) -> String {
             escape(&column.name)
         );
     }
-    if shown < table.columns.len() {
+    if table.problem.is_some() {
+        out.push_str(" data-problem=\"1\"");
+    }
+    if table.columns.len() < columns {
         out.push_str(" data-cut=\"1\"");
     }
+    if let Some(uniques) = uniques(table) {
+        let _ = write!(out, " data-uniques=\"{uniques}\"");
+    }
     out
+}
+
+/// The same, in short: what is left out is what most tables are.
+pub(super) fn terse(table: &Table, columns: usize) -> String {
+    [
+        (" data-kind=\"table\"", ""),
+        (" data-how=\"exact\"", ""),
+        (" data-counted=\"exact\"", ""),
+    ]
+    .iter()
+    .fold(attributes(table, columns), |out, (usual, none)| {
+        out.replace(usual, none)
+    })
+}
+
+/// What is unique by more than one column, but for the key.
+fn uniques(table: &Table) -> Option<String> {
+    let mut together: Vec<String> = table
+        .uniques
+        .iter()
+        .filter(|unique| unique.len() > 1)
+        .map(|unique| format!("({})", escape(&unique.join(", "))))
+        .collect();
+    together.sort();
+    (!together.is_empty()).then(|| together.join(", "))
 }
 
 fn facts(number: usize, table: &Table, around: &Around<'_>) -> String {
@@ -171,12 +223,7 @@ fn facts(number: usize, table: &Table, around: &Around<'_>) -> String {
             (None, None) => "<i>not counted</i>".to_owned(),
         },
     )];
-    let columns = around
-        .facts
-        .found
-        .iter()
-        .find(|found| found.table == number)
-        .map_or(table.columns.len(), |found| found.columns);
+    let columns = around.columns(number).max(table.columns.len());
     let mut said = columns.to_string();
     if columns > table.columns.len() {
         let _ = write!(said, ", {} measured", table.columns.len());
@@ -195,14 +242,18 @@ fn facts(number: usize, table: &Table, around: &Around<'_>) -> String {
                 .join(", ")
         },
     ));
-    if let Some((_, column, newest)) = warnings::age(table) {
+    if let Some(uniques) = uniques(table) {
+        items.push(("Unique together", uniques));
+    }
+    if let Some((column, newest, mark)) = newest(table) {
         items.push((
             "Data up to",
-            format!("<b>{}</b> in {}", escape(newest), name(&column.name)),
+            format!("<b>{}</b>{mark} in {}", escape(newest), name(&column.name)),
         ));
     }
     if let Some(size) = table.size {
-        items.push(("Size", bytes(size)));
+        let about = if table.size_about { "≈ " } else { "" };
+        items.push(("Size", format!("{about}{}", bytes(size))));
     }
     if let Some(sample) = &table.sample {
         items.push((
@@ -222,7 +273,7 @@ fn facts(number: usize, table: &Table, around: &Around<'_>) -> String {
 }
 
 /// What refers where: declared first, then what was found, which looks different.
-fn relations(number: usize, around: &Around<'_>) -> String {
+fn relations(number: usize, around: &Around<'_>, detail: Detail) -> String {
     let from = around.from.get(&number).map_or(&[][..], Vec::as_slice);
     let to = around.to.get(&number).map_or(&[][..], Vec::as_slice);
     let mut out = String::new();
@@ -232,11 +283,12 @@ fn relations(number: usize, around: &Around<'_>) -> String {
         }
         // Writing to a string can't fail.
         let _ = write!(out, "<h3>{title}</h3>\n<ul class=\"relations\">\n");
-        for reference in list.iter().take(40) {
+        let most = if outward { detail.references } else { 40 };
+        for reference in list.iter().take(most) {
             out.push_str(&relation(reference, outward, around));
         }
-        if list.len() > 40 {
-            let _ = writeln!(out, "<li>and {} more</li>", list.len() - 40);
+        if list.len() > most {
+            let _ = writeln!(out, "<li>and {} more</li>", list.len() - most);
         }
         out.push_str("</ul>\n");
     }
@@ -320,8 +372,8 @@ fn columns(number: usize, table: &Table, around: &Around<'_>, detail: Detail) ->
         "<div class=\"scroll\"><table class=\"columns\"><caption class=\"unseen\">Columns of {}</caption>\n<thead><tr><th scope=\"col\">Column</th><th scope=\"col\" class=\"n\">Null</th><th scope=\"col\" class=\"n\">Distinct</th><th scope=\"col\" class=\"chart\">Spread</th><th scope=\"col\">Values</th></tr></thead>\n<tbody>\n",
         name(&full(table))
     );
-    for column in table.columns.iter().take(detail.columns) {
-        if detail.bare {
+    for (at, column) in table.columns.iter().take(detail.columns).enumerate() {
+        if at >= detail.full {
             out.push_str(&column::bare(table, column));
             continue;
         }

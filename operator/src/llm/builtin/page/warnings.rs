@@ -86,6 +86,7 @@ fn of_table(table: &Table, add: &mut Add<'_>) {
     }
     if let Some((days, column, newest)) = age(table)
         && days > STALE
+        && column.newest.is_some()
     {
         add(
             Weight::Note,
@@ -292,10 +293,10 @@ fn is_identifier(table: &Table, column: &Column) -> bool {
 fn of_reference(reference: &Reference) -> Option<Warning> {
     let orphans = reference.orphans.filter(|orphans| *orphans > 0)?;
     let of = reference.sampled.or(reference.filled)?;
-    let drawn = if reference.sampled.is_some() {
-        " looked at"
+    let (one, many, drawn) = if reference.sampled.is_some() {
+        ("value", "values", " looked at")
     } else {
-        ""
+        ("row", "rows", "")
     };
     let found = if reference.found {
         " (a join that is not declared)"
@@ -309,7 +310,7 @@ fn of_reference(reference: &Reference) -> Option<Warning> {
         column: Some(reference.columns.join(", ")),
         says: format!(
             "{} of {}{drawn} refer to no {}.{}{found}",
-            counted(orphans, "row", "rows"),
+            counted(orphans, one, many),
             count(of),
             reference.to.1,
             reference.to_columns.join(", "),

@@ -1,13 +1,16 @@
 """Compares two catalogs: what is new, gone or different, the heaviest first; nothing else."""
 
 import fnmatch
+import itertools
 import json
 
 from profiler.pages import Catalog, read
+from profiler.values import POINTS, Values, differing
 
 # What a change is: from these on.
 ROWS = 0.10
-POINTS = 0.05
+# So many of the runs before are looked at, too.
+OLDER = 4
 # So many changes are told in full; of the rest, the tables.
 TOLD = 40
 _LONGEST = 60
@@ -19,11 +22,12 @@ _PASSING = {"stale"}
 class Comparison:
     """What differs between two catalogs."""
 
-    def __init__(self, before: Catalog, after: Catalog) -> None:
-        self.before, self.after = before, after
+    def __init__(self, before: Catalog, after: Catalog, older: list[Catalog]) -> None:
+        self.before, self.after, self.older = before, after, older
         self.changes: list[dict] = []
         self.notes: list[str] = []
         self._moved: set[str] = set()
+        self._unread: set[str] = set()
 
     def run(self) -> None:
         """Compare all."""
@@ -31,13 +35,18 @@ class Comparison:
         for name, table in after.tables.items():
             if name not in before.tables:
                 self._moved.add(name)
-                self._add(10, "table", name, after=_rows(table) or "new")
+                if name in before.unmeasured or before.cut_tables:
+                    self.notes.append(f"{name} was not measured in the earlier run")
+                else:
+                    self._add(10, "table", name, after=_rows(table) or "new")
         for name in before.tables:
             if name in after.tables:
                 self._table(name)
             else:
                 self._moved.add(name)
-                if self._was_asked_for(name):
+                if name in after.unmeasured or after.cut_tables:
+                    self.notes.append(f"{name} was not measured in this run")
+                elif self._was_asked_for(name):
                     self._add(0, "table", name, before=_rows(before.tables[name]) or "there")
                 else:
                     self.notes.append(f"{name} was not looked for in this run")
@@ -62,10 +71,14 @@ class Comparison:
 
     def _table(self, name: str) -> None:
         before, after = self.before.tables[name], self.after.tables[name]
-        if before.get("key", "") != after.get("key", ""):
-            self._add(
-                3, "key", name, before=before.get("key") or "none", after=after.get("key") or "none"
-            )
+        if "problem" in before or "problem" in after:
+            self.notes.append(f"{name} could not be measured in one of the runs")
+            self._unread.add(name)
+            return
+        for what in ("key", "uniques"):
+            if before.get(what, "") != after.get(what, ""):
+                said = [one.get(what) or "none" for one in (before, after)]
+                self._add(3, what, name, before=said[0], after=said[1])
         if before.get("kind") != after.get("kind"):
             self._add(3, "kind", name, before=before.get("kind", ""), after=after.get("kind", ""))
         self._column_names(name)
@@ -81,7 +94,9 @@ class Comparison:
             self.notes.append(f"{name}: rows were counted in one of the runs only")
         if before.get("how") != after.get("how"):
             self.notes.append(f"{name}: measured whole in one run, and from a sample in the other")
+            self._unread.add(name)
             return
+        self._freshness(name)
         for column, new in self.after.columns[name].items():
             old = self.before.columns[name].get(column)
             if old is not None:
@@ -107,8 +122,11 @@ class Comparison:
             if old.get("type") != new.get("type"):
                 self._moved.add(f"{name}.{column}")
                 self._add(2, "type", name, column, before=old.get("type"), after=new.get("type"))
-            if old.get("null") != new.get("null"):
-                self._add(3, "null", name, column, before=old.get("null"), after=new.get("null"))
+            # Of some columns, a page may say no more than names and types.
+            if "null" not in old or "null" not in new:
+                continue
+            if old["null"] != new["null"]:
+                self._add(3, "null", name, column, before=old["null"], after=new["null"])
             if ("unique" in old) != ("unique" in new):
                 said = ["not unique", "unique"]
                 self._add(
@@ -129,28 +147,49 @@ class Comparison:
                 )
         elif ("nulls" in old) != ("nulls" in new):
             self.notes.append(f"{name}.{column}: nulls were measured in one of the runs only")
-        if "top" not in old or "top" not in new:
+        values = [Values.of(old), Values.of(new)]
+        if None in values:
             return
-        counts = [dict(one["top"]) for one in (old, new)]
-        totals = [sum(count.values()) or 1 for count in counts]
-        for value in sorted(set(counts[0]) | set(counts[1])):
-            was, now = (count.get(value) for count in counts)
-            if was is None:
-                self._add(7, "value", name, column, value=value, after=f"{now:,} rows")
-            elif now is None:
-                self._add(7, "value", name, column, value=value, before=f"{was:,} rows")
-            elif abs(was / totals[0] - now / totals[1]) > POINTS:
-                self._add(
-                    7,
-                    "share",
-                    name,
-                    column,
-                    value=value,
-                    before=f"{was / totals[0]:.1%}",
-                    after=f"{now / totals[1]:.1%}",
-                )
+        for what, value, *told in differing(*values):
+            both = zip(("before", "after"), told, strict=True)
+            said = {when: text for when, text in both if text is not None}
+            self._add(
+                7, what, name, column, **({"value": value} if value is not None else {}), **said
+            )
+
+    def _freshness(self, name: str) -> None:
+        """Whether the newest value stands still, or went back."""
+        before, after = self.before.tables[name], self.after.tables[name]
+        column = after.get("newest-in")
+        if not column or before.get("newest-in") != column:
+            return
+        was, now = before["newest"], after["newest"]
+        if now < was:
+            self._add(6, "newest", name, column, before=was, after=now)
+        # Of days, today's is the last that there can be.
+        if now != was or (len(now) <= 10 and now >= self.after.run[:10]):
+            return
+        both = before.get("counted") == after.get("counted") == "exact"
+        grown = int(after["rows"]) - int(before["rows"]) if both else 0
+        if grown > 0:
+            self._add(6, "stalled", name, column, after=now, share=f"{grown:,} more rows")
+        elif self._always_advanced(name, column):
+            self._add(6, "stalled", name, column, after=now, share="it advanced before")
+
+    def _always_advanced(self, name: str, column: str) -> bool:
+        """Whether there was something newer in each of the earlier runs, as far as is known."""
+        seen = []
+        for catalog in [self.before, *self.older]:
+            table = catalog.tables.get(name, {})
+            if table.get("newest-in") != column:
+                break
+            seen.append(table["newest"])
+        return len(seen) > 1 and all(new > old for new, old in itertools.pairwise(seen))
 
     def _references(self) -> None:
+        if self.before.cut_references or self.after.cut_references:
+            self.notes.append("not all references are on both pages")
+            return
         before, after = self.before.references, self.after.references
         for reference, of in after.items():
             old = before.get(reference)
@@ -174,11 +213,15 @@ class Comparison:
             return
         before, after = self.before.warnings, self.after.warnings
         for key in sorted(set(before) ^ set(after)):
-            kind, at = key
             is_new = key in after
             of = after[key] if is_new else before[key]
-            table = of.get("on", "")
-            if kind in _PASSING or {at, table} & self._moved:
+            kind, at, table = of["warning"], of.get("at", ""), of.get("on", "")
+            if kind in _PASSING or {at, table} & self._moved or table in self._unread:
+                continue
+            # What could not be measured is not solved, and what can be again is not new.
+            if kind != "unread" and ("unread", at) in before.keys() | after.keys():
+                continue
+            if kind == "orphans" and (self.before.cut_references or self.after.cut_references):
                 continue
             said = of.get("says", kind)
             self._add(8, "warning", table, at)
@@ -227,11 +270,17 @@ def changes(current: str, earlier: list[str]) -> None:
     else:
         skipped = []
         before = None
+        older: list[Catalog] = []
         for path in earlier:
-            before = read(path)
-            if before is not None:
+            catalog = read(path)
+            if before is None:
+                before = catalog
+                if catalog is None:
+                    skipped.append(path.split("/")[0])
+            elif catalog is not None:
+                older.append(catalog)
+            if len(older) == OLDER:
                 break
-            skipped.append(path.split("/")[0])
         head = {
             "record": "compared",
             "run": after.run,
@@ -246,7 +295,7 @@ def changes(current: str, earlier: list[str]) -> None:
             ]
             lines += rows[:TOLD]
         else:
-            comparison = Comparison(before, after)
+            comparison = Comparison(before, after, older)
             comparison.run()
             lines.append(head | {"with": before.run, "changes": len(comparison.changes)})
             lines += comparison.changes[:TOLD]

@@ -141,10 +141,10 @@ class Duckdb(Engine):
 def _kind(shown: str) -> str:
     if shown in _SIMPLE:
         return _SIMPLE[shown]
-    if _WHOLE.match(shown) or shown.startswith("DECIMAL"):
-        return "number"
     if shown.endswith("]"):
         return "array"
+    if _WHOLE.match(shown) or shown.startswith("DECIMAL"):
+        return "number"
     if shown.startswith("ENUM("):
         return "enum"
     if shown.startswith("TIMESTAMP"):

@@ -3,10 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from profiler.model import Column, Failed, Table
-
-# Of a text, so many letters are looked at; full values are counted.
-CUT = 80
+from profiler.model import CUT, Column, Failed, Table
 
 
 class Engine:
@@ -17,6 +14,8 @@ class Engine:
     # So many expressions may stand in one SELECT.
     targets = 1500
     default_schema = ""
+    # Whether the size of a table is what the database believes.
+    size_about = False
 
     def __init__(self, connection) -> None:
         self.raw = connection.con
@@ -107,9 +106,13 @@ class Engine:
         del column
         return ""
 
+    def value(self, column: Column) -> str:
+        """A value, with all of its digits."""
+        return self.quote(column.name)
+
     def shown(self, column: Column) -> str:
         """A value as text, for people."""
-        return self.text(self.quote(column.name))
+        return self.text(self.value(column))
 
     def has_order(self, column: Column) -> bool:
         """Whether MIN and MAX mean something."""
@@ -133,7 +136,8 @@ class Engine:
             both = f"{finite} AND {condition}" if finite else condition
             return f"SUM(CASE WHEN {both} THEN 1 ELSE 0 END)"
 
-        value = f"CASE WHEN {finite} THEN {name} END" if finite else name
+        value = self.value(column)
+        value = f"CASE WHEN {finite} THEN {value} END" if finite else value
         if self.has_order(column):
             out["min"] = self.cut(self.computed(column, f"MIN({value})"))
             out["max"] = self.cut(self.computed(column, f"MAX({value})"))

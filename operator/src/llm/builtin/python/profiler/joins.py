@@ -19,22 +19,6 @@ LOOKED_AT = 1000
 BROKEN = 0.01
 # Where the name leaves no doubt, more may be broken.
 BROKEN_BY_NAME = 0.1
-_KEYS = {
-    "id",
-    "key",
-    "code",
-    "no",
-    "nr",
-    "num",
-    "number",
-    "uuid",
-    "guid",
-    "sku",
-    "pk",
-    "ref",
-    "fk",
-    "sk",
-}
 _ROLES = {
     "parent": None, "manager": None, "reports": None, "boss": None, "supervisor": None,
     "created": "user", "updated": "user", "modified": "user", "approved": "user",
@@ -107,7 +91,7 @@ def _keys(table: Table) -> list[Column]:
 
 def _is_key_name(column: Column) -> bool:
     parts = names.words(column.name)
-    return bool(parts) and (parts[-1] in _KEYS or parts[-1].endswith("id"))
+    return bool(parts) and (parts[-1] in names.KEYS or parts[-1].endswith("id"))
 
 
 def _may_refer(column: Column) -> bool:
@@ -156,7 +140,7 @@ class _Parents:
     def of(self, table: Table, column: Column) -> list:
         """The keys that a column could refer to."""
         words = names.stem(column.name)
-        bare = words[:-1] if words and words[-1] in _KEYS else words
+        bare = words[:-1] if words and words[-1] in names.KEYS else words
         if len(words) == 1 and words[0].endswith("id") and len(words[0]) > 3:
             bare = (names.singular(words[0][:-2]),)
         out = [*self._by_key.get(words, ()), *self._own.get(table, ())]
@@ -177,7 +161,11 @@ def _candidates(table: Table, column: Column, parents: _Parents) -> list[Join]:
         join = _judged(table, column, parent, key, parents.bare[parent])
         if join is not None and join.score >= POSSIBLE - 3:
             out.append(join)
-    return out
+    # Where schemas have the same tables, each refers to its own.
+    here = {join.parent.name for join in out if join.parent.schema == table.schema}
+    return [
+        join for join in out if join.parent.schema == table.schema or join.parent.name not in here
+    ]
 
 
 def _fit(column: Column, key: Column) -> bool:
@@ -194,7 +182,7 @@ def _judged(
 ) -> Join | None:
     join = Join(table, column, parent, key, 0)
     words = names.stem(column.name)
-    suffix = bool(words) and words[-1] in _KEYS
+    suffix = bool(words) and words[-1] in names.KEYS
     named, why = _by_name(table, column, parent, key, there)
     if not named:
         return None
@@ -224,7 +212,7 @@ def _by_name(
 ) -> tuple[int, str]:
     """How clearly a column's name says that it refers to a key, and by what."""
     words = bare = names.stem(column.name)
-    suffix = bool(bare) and bare[-1] in _KEYS
+    suffix = bool(bare) and bare[-1] in names.KEYS
     if suffix:
         bare = bare[:-1]
     elif len(words) == 1 and words[0].endswith("id") and len(words[0]) > 3:

@@ -178,7 +178,7 @@ def _frequent(engine: Engine, table: Table, column: Column, clock: Clock) -> Non
     name = engine.quote(column.name)
     rows = engine.rows(
         f"""SELECT {engine.cut(engine.text("v"))}, n, COUNT(*) OVER () FROM (
-                SELECT {name} AS v, COUNT(*) AS n FROM {engine.at(table)}
+                SELECT {engine.value(column)} AS v, COUNT(*) AS n FROM {engine.at(table)}
                 WHERE {name} IS NOT NULL GROUP BY {name}) AS g
             ORDER BY n DESC, 1 LIMIT {spread.LOOK}""",
         clock.left(20),
@@ -204,7 +204,7 @@ def _quartiles_and_bins(engine: Engine, table: Table, column: Column, clock: Clo
         parts.append(value if engine.dialect == "SQLite" else engine.computed(column, value))
     parts += [f"SUM(CASE WHEN v < {edge} THEN n ELSE 0 END)" for edge in edges[1:-1]]
     row = engine.rows(
-        f"""WITH g AS (SELECT {name} AS v, COUNT(*) AS n FROM {engine.at(table)}
+        f"""WITH g AS (SELECT {engine.value(column)} AS v, COUNT(*) AS n FROM {engine.at(table)}
                        WHERE {finite} GROUP BY {name}),
                  r AS (SELECT v, n, SUM(n) OVER (ORDER BY v) AS s FROM g)
             SELECT {", ".join(parts)} FROM r""",
@@ -235,6 +235,9 @@ def _periods(engine: Engine, table: Table, column: Column, clock: Clock) -> None
         return
     name = engine.quote(column.name)
     finite = engine.finite(column) or f"{name} IS NOT NULL"
+    if far:
+        usual = [f"{name} >= {engine.date('1900-01-02')}", f"{name} < {engine.date('2100-01-01')}"]
+        finite = " AND ".join([finite, *usual])
     period = engine.cut(engine.text(name), digits)
     rows = engine.rows(
         f"SELECT {period}, COUNT(*) FROM {engine.at(table)} WHERE {finite} GROUP BY 1",
@@ -242,9 +245,8 @@ def _periods(engine: Engine, table: Table, column: Column, clock: Clock) -> None
     )
     counts = {str(_plain(key)): int(number) for key, number in rows}
     if far:
-        counts = {
-            key: rows for key, rows in counts.items() if "1900-01" < key <= min(most, "2099-12")
-        }
+        until = most if "newest" in facts else "9"
+        counts = {key: rows for key, rows in counts.items() if key <= until}
         least, most = min(counts, default=""), max(counts, default="")
     if counts:
         spread.fill_periods(facts, counts, least[:digits], most[:digits])

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 # Up to so many rows, by estimate, a table is measured exactly.
 LARGE = 1_000_000
+# Of a text, so many letters are looked at; full values are counted.
+CUT = 80
 
 
 class Failed(Exception):
@@ -24,6 +26,7 @@ class Column:
     kind: str  # number, time, clock, bool, text, enum, uuid, json, blob, array, other
     whole: bool = False  # a number without a fraction
     floating: bool = False  # a number that may be NaN or infinite
+    single: bool = False  # a number of 32 bits, read as one of 64
     not_null: bool = False
     default: str | None = None
     generated: bool = False

@@ -3,8 +3,8 @@
 import json
 import re
 
-from profiler.engine import CUT, Engine
-from profiler.model import LARGE, Column, Failed, Reference, Table
+from profiler.engine import Engine
+from profiler.model import CUT, LARGE, Column, Failed, Reference, Table
 
 _NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
 _FRACTIONS = {"decimal", "float", "double"}
@@ -19,6 +19,7 @@ class Mysql(Engine):
     """Distinct values are what the column's collation calls distinct."""
 
     dialect = "MySQL"
+    size_about = True
     sign = "`"
 
     def __init__(self, connection) -> None:
@@ -102,6 +103,7 @@ class Mysql(Engine):
                     _text(shown),
                     "bool" if shown == "tinyint(1)" else kind,
                     whole=data in _NUMBERS,
+                    single=data == "float",
                     not_null=null == "NO",
                     default=default,
                     generated="GENERATED" in extra.upper() or "auto_increment" in extra,
@@ -181,6 +183,11 @@ class Mysql(Engine):
 
     def date(self, day: str) -> str:
         return f"'{day}'"
+
+    def value(self, column: Column) -> str:
+        # As text, the server would round a number of 32 bits to six digits.
+        name = self.quote(column.name)
+        return f"({name} + 0e0)" if column.single else name
 
     def finite(self, column: Column) -> str:
         if column.kind == "time":

@@ -33,6 +33,10 @@ MEASURES = {
     "line",
     "sequence", "seq", "sort", "order_by", "tax", "discount", "balance", "stock", "duration",
 }  # fmt: skip
+KEYS = {
+    "id", "key", "code", "no", "nr", "num", "number", "uuid", "guid", "sku", "pk", "ref", "fk",
+    "sk",
+}  # fmt: skip
 UNKNOWN = {
     "n/a", "na", "none", "null", "nil", "unknown", "-", "--", "?", "tbd", "todo", "undefined",
     "not available", "not applicable", "missing", "xxx", "test", "#n/a", "(null)", "nan", "k.a.",
@@ -105,7 +109,7 @@ def variants(values: list[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for value in values:
         groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
-    return [group for group in groups.values() if len(group) > 1]
+    return [sorted(group)[:4] for group in groups.values() if len(group) > 1]
 
 
 def means_unknown(value: str) -> bool:

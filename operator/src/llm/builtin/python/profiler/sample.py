@@ -3,7 +3,7 @@
 import math
 
 from profiler import interval, spread
-from profiler.model import Column
+from profiler.model import CUT, Column
 
 # So many values are kept for a look at what they refer to.
 KEPT = 1000
@@ -55,7 +55,9 @@ def summarize(
         _times(facts, filled)
     elif column.kind == "text" and not counted:
         lengths = [len(value) for value in filled]
-        facts["shortest"], facts["longest"] = min(lengths), max(lengths)
+        # Of what was cut, the length is not known.
+        if max(lengths) < CUT:
+            facts["shortest"], facts["longest"] = min(lengths), max(lengths)
 
 
 def _numbers(column: Column, filled: list[str], fair: bool) -> None:

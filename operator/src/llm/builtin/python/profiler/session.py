@@ -7,8 +7,10 @@ import difflib
 import fnmatch
 import json
 import re
+import struct
 from datetime import UTC, datetime
 
+from profiler import composites
 from profiler import joins as joining
 from profiler.duckdb_ import Duckdb
 from profiler.engine import Engine
@@ -22,6 +24,8 @@ from profiler.sqlite import Sqlite
 PAGE = 14_000
 # How long a text in a fact may be.
 LONGEST = 400
+
+_SPELLED = re.compile(r"\\u\{([0-9a-f]{1,6})\}")
 
 _ENGINES = {"postgres": Postgres, "mysql": Mysql, "sqlite": Sqlite, "duckdb": Duckdb}
 
@@ -115,6 +119,22 @@ class Session:
                 }
                 for join in joining.found(self.engine, self.tables, clock)
             ]
+            lines += [
+                {
+                    "record": "reference",
+                    "table": self.tables.index(join.child),
+                    "columns": [column.name for column in join.columns],
+                    "to": [join.parent.schema, join.parent.name],
+                    "to_columns": [column.name for column in join.key],
+                    "found": True,
+                    "possible": join.possible,
+                    "evidence": join.evidence,
+                    "orphans": join.orphans,
+                    "filled": join.filled,
+                }
+                for join in composites.found(self.engine, self.tables, clock, self.large)
+            ]
+            lines.append({"record": "related"})
         finally:
             self.engine.end()
         self._tell("references", lines)
@@ -130,7 +150,7 @@ class Session:
         pages: list[list[str]] = [[]]
         size = 0
         for record in records:
-            line = json.dumps(_short(plain_record(record)), separators=(",", ":"))
+            line = _line(record)
             if size + len(line) > PAGE and pages[-1]:
                 pages.append([])
                 size = 0
@@ -150,13 +170,15 @@ class Session:
             "kind": table.kind,
             "estimate": table.estimate if table.facts.get("rows") is None else None,
             "size": table.size,
+            "size_about": self.engine.size_about,
             "comment": table.comment,
             "definition": table.definition,
             "key": table.key,
             "uniques": table.uniques[:10],
             "indexes": len(table.indexed),
         } | table.facts
-        return [head, *(self._column(number, table, column) for column in table.columns)]
+        columns = [self._column(number, table, column) for column in table.columns]
+        return [head, *(column | {"place": place} for place, column in enumerate(columns))]
 
     def _column(self, number: int, table: Table, column: Column) -> dict:
         out = {"record": "column", "table": number, "name": column.name, "type": column.type}
@@ -169,7 +191,14 @@ class Session:
             "generated": column.generated,
             "comment": column.comment,
         }
-        return out | column.facts
+        ends = {
+            fact: _digits(column, value)
+            for fact, value in column.facts.items()
+            if fact in {"min", "max", "quartiles", "least_seen", "most_seen", "quartile_bounds"}
+        }
+        if column.single and "top" in column.facts:
+            ends["top"] = [[_digits(column, top[0]), *top[1:]] for top in column.facts["top"]]
+        return out | column.facts | ends
 
     def _declared(self, table: Table, reference: Reference, clock: Clock) -> dict:
         out = {
@@ -203,6 +232,31 @@ class Session:
         return out
 
 
+def _digits(column: Column, value):
+    """Numbers with a fraction as text, with the digits that tell them apart, and no others."""
+    if isinstance(value, list):
+        return [_digits(column, one) for one in value]
+    if column.single:
+        exact = float(value)
+        short = (f"{exact:.{digits}g}" for digits in range(6, 10))
+        same = (
+            text for text in short if struct.unpack("f", struct.pack("f", float(text)))[0] == exact
+        )
+        return next(same, repr(exact))
+    # Who reads numbers might round them.
+    return repr(value) if isinstance(value, float) else value
+
+
+def _line(record: dict) -> str:
+    """A fact as a line that fits into a result, whatever its texts are made of."""
+    line = ""
+    for longest in (LONGEST, 80, 20):
+        line = json.dumps(_short(plain_record(record), longest), separators=(",", ":"))
+        if len(line) <= PAGE:
+            break
+    return line
+
+
 def plain_record(record: dict) -> dict:
     """A record without what is empty; zeros stay, they were counted."""
     return {
@@ -212,15 +266,13 @@ def plain_record(record: dict) -> dict:
     }
 
 
-def _short(value):
+def _short(value, longest: int = LONGEST):
     if isinstance(value, str):
-        return value if len(value) <= LONGEST else value[:LONGEST] + "…"
+        return value if len(value) <= longest else value[:longest] + "…"
     if isinstance(value, list):
-        return [_short(item) for item in value]
+        return [_short(item, longest) for item in value]
     if isinstance(value, dict):
-        return {name: _short(item) for name, item in value.items()}
-    if isinstance(value, float):
-        return round(value, 6) if abs(value) < 1e9 else repr(value)
+        return {name: _short(item, longest) for name, item in value.items()}
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
         return str(value)
     return value
@@ -228,6 +280,13 @@ def _short(value):
 
 def _matches(pattern: str, tables: list[Table], default: str) -> list[Table]:
     """The tables that a name or pattern means. A bare name means the default schema's first."""
+    found = _meant(pattern, tables, default)
+    # What can't be seen in a name was spelled out where it was told.
+    plain = _SPELLED.sub(lambda found: chr(min(int(found[1], 16), 0x10FFFF)), pattern)
+    return found or (_meant(plain, tables, default) if plain != pattern else [])
+
+
+def _meant(pattern: str, tables: list[Table], default: str) -> list[Table]:
     exact = [
         table
         for table in tables

@@ -4,7 +4,7 @@ import math
 from datetime import date
 
 from profiler import names
-from profiler.model import Column
+from profiler.model import CUT, Column
 
 BINS = 20
 TOP = 8
@@ -28,7 +28,9 @@ def note_values(column: Column, values: list[tuple[str, int]], distinct: int) ->
             shapes[key] = shapes.get(key, 0) + 1
         facts["shapes"] = sorted(shapes, key=lambda key: -shapes[key])[:2]
         if distinct <= LOOK:
-            facts["variants"] = names.variants(texts)[:3]
+            # Of what was cut, nothing is known.
+            whole = [value for value in texts if len(value) < CUT]
+            facts["variants"] = names.variants(whole)[:3]
         unknown = sum(number for value, number in values if names.means_unknown(value))
         if unknown:
             facts["unknown"] = unknown

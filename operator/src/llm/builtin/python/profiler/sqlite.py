@@ -4,8 +4,8 @@ import re
 import time
 from pathlib import PurePath
 
-from profiler.engine import CUT, Engine
-from profiler.model import LARGE, Column, Failed, Reference, Table
+from profiler.engine import Engine
+from profiler.model import CUT, LARGE, Column, Failed, Reference, Table
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}.*)?\Z")
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"

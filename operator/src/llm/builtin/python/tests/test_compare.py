@@ -56,7 +56,7 @@ def test_each_kind(tmp_path, capsys):
                 "typed": COLUMN,
                 "strict": COLUMN,
                 "nulls": COLUMN,
-                "few": COLUMN | {"top": '[["a",60],["b",30]]'},
+                "few": COLUMN | {"distinct": "2", "top": '[["a",60],["b",30]]'},
             },
         ),
     })  # fmt: skip
@@ -70,7 +70,7 @@ def test_each_kind(tmp_path, capsys):
                 "typed": COLUMN | {"type": "integer"},
                 "strict": COLUMN | {"null": "not null"},
                 "nulls": COLUMN | {"nulls": "16"},
-                "few": COLUMN | {"top": '[["a",50],["c",40]]'},
+                "few": COLUMN | {"distinct": "2", "top": '[["a",50],["c",40]]'},
             },
         ),
     })  # fmt: skip

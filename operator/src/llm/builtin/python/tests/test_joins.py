@@ -112,6 +112,7 @@ def test_recall_and_precision(sqlite, seeds, capsys):
                 print("\n", schema.style, "missed" if one in schema.truth else "wrong", one, end="")
     recall, precision = right / (right + missed), right / (right + wrong)
     with capsys.disabled():
-        print(f"\njoins: recall {recall:.3f}, precision {precision:.3f}, of {right + missed}")
+        said = f"recall={recall:.3f} precision={precision:.3f}"
+        print(f"\njoins: references={right + missed} {said}")
     assert recall >= 0.95
     assert precision >= 0.95

@@ -248,3 +248,60 @@ def test_words():
     assert not names.is_personal("orders", "email_id")
     assert names.is_personal("customers", "name")
     assert names.is_personal("x", "firstName")
+
+
+def test_names_that_were_spelled_out(kind):
+    # Whoever tells names to a model spells out what can't be seen.
+    url = kind.make(f"CREATE TABLE {kind.quote(chr(0x202E) + 'evil')} (id INTEGER)")
+    session = kind.look(url, r"\u{202e}evil")
+    assert [table.name for table in session.tables] == ["\u202eevil"]
+
+
+def test_long_texts_are_no_variants(kind):
+    rows = ", ".join(f"('{'x' * 100}{at}')" for at in range(30))
+    url = kind.make(
+        "CREATE TABLE t (v VARCHAR(200))", f"INSERT INTO t VALUES {rows}, ('Ab'), ('ab')"
+    )
+    facts = kind.look(url, "t").tables[0].columns[0].facts
+    # To MariaDB they are one.
+    assert facts.get("variants", []) == ([] if kind.name == "mariadb" else [["Ab", "ab"]])
+
+
+@pytest.mark.parametrize("kind", ["duckdb"], indirect=True)
+def test_arrays_of_anything(kind):
+    url = kind.make(
+        "CREATE TABLE t (a DECIMAL(9,2)[], b INTEGER[][], c DATE[], d INTEGER[2])",
+        "INSERT INTO t VALUES ([1.5, 2], [[1], [2, 3]], [DATE '2024-01-01'], [1, 2])",
+    )
+    columns = kind.look(url, "t").tables[0].columns
+    assert [column.kind for column in columns] == ["array"] * 4
+    assert [column.facts.get("longest") for column in columns] == [2, 2, 1, 2]
+
+
+def test_facts_fit_into_results(kind, capsys):
+    # A letter may need twelve to be told.
+    rows = ", ".join(f"('{chr(0x1F600) * 70}{at}'), ('{chr(0x1F600) * 70}{at}')" for at in range(9))
+    charset = " CHARACTER SET utf8mb4" if kind.name == "mariadb" else ""
+    comment = "-- "
+    url = kind.make(
+        f"CREATE TABLE t (v VARCHAR(200){charset})", f"INSERT INTO t VALUES {rows}{comment}"
+    )
+    kind.look(url, "t")
+    for line in capsys.readouterr().out.splitlines():
+        assert len(line) < 16_000
+        json.loads(line)
+
+
+def test_small_and_single_numbers(kind, capsys):
+    single = {"sqlite": "REAL", "postgres": "REAL"}.get(kind.name, "FLOAT")
+    double = "DOUBLE" if kind.name == "mariadb" else "DOUBLE PRECISION"
+    url = kind.make(
+        f"CREATE TABLE t (a {single}, b {double})",
+        "INSERT INTO t VALUES (16777213, 0.00000012345678901), (0.1, 0.30000000000000004)",
+    )
+    kind.look(url, "t")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    a, b = [line for line in lines if line["record"] == "column"]
+    assert (float(a["min"]), float(a["max"])) == (0.1, 16777213)
+    assert (b["min"], b["max"]) == (str(1.2345678901e-07), "0.30000000000000004") or (
+        float(b["min"]), float(b["max"])) == (0.00000012345678901, 0.30000000000000004)  # fmt: skip
