@@ -94,8 +94,11 @@ impl Kept {
             &run[11..13],
             &run[13..15]
         );
-        [&self.catalog, &self.script, &self.summary]
-            .map(|text| text.replace(run, "RUN").replace(&day, "THEN"))
+        [&self.catalog, &self.script, &self.summary].map(|text| {
+            let machine = day.replace(" UTC", "Z").replace(' ', "T");
+            let text = text.replace(run, "RUN").replace(&day, "THEN");
+            text.replace(&machine, "THEN")
+        })
     }
 }
 

@@ -78,7 +78,7 @@ fn titles_hold_no_markup() {
 }
 
 #[test]
-fn an_attack_stays_one_wherever_it_stands() {
+fn none_acts_wherever_it_stands() {
     for attack in attacks() {
         if attack.r#in == Place::Head {
             continue;
@@ -91,11 +91,6 @@ fn an_attack_stays_one_wherever_it_stands() {
             "<ul><li>{}",
         ] {
             let page = page(&around.replace("{}", &attack.markup));
-            assert!(
-                attack.said.is_empty() || !said(&page).is_empty(),
-                "{page}, which has {}",
-                attack.said
-            );
             does_nothing(&page);
         }
     }

@@ -191,7 +191,7 @@ class Check:
             fits = same(least, ends[0]) and same(most, ends[1])
             self.expect(fits, at, span.text(), "not", *ends)
             self.exact += 2
-        for span in cell.all(lambda one: one.tag == "span" and one.of.get("class") == "t"):
+        for span in cell.all(lambda one: one.tag == "span" and one.of.get("class") == "top"):
             done.append(span)
             self.shares(at, column, filled, span)
         for small in cell.tags("small"):
@@ -268,7 +268,7 @@ class Check:
             out[_COUNT + " before 1900 or after 2099"] = far
             out[_COUNT + " of 0000-00-00"] = filled.count("0000-00-00")
             out[_COUNT + " infinite"] = filled.count("infinity")
-        if column.kind == "text" and column.type != "JSON":
+        if column.kind == "text":
             out[_COUNT + " empty"] = filled.count("")
         if column.kind in ("text", "json", "blob", "array") and filled:
             sizes = sorted({len(value) for value in filled})
@@ -306,7 +306,7 @@ class Check:
             said = span.text().split(" … ")
             self.expect(said == [str(one) for one in ends], at, span.text(), ends)
             self.exact += 2
-        for span in cell.all(lambda one: one.of.get("class") == "t"):
+        for span in cell.all(lambda one: one.of.get("class") == "top"):
             done.append(span)
             names = [one.text() for one in span.tags("q")]
             told = [one.text() for one in span.tags("b", "small")]

@@ -64,12 +64,13 @@ class _Parser(HTMLParser):
 
 
 def page(path: str) -> Element:
-    """The page in a file."""
+    """What stands in the frame of the page in a file."""
     parser = _Parser()
     with open(path, encoding="utf-8") as file:
         parser.feed(file.read())
     parser.close()
-    return parser.open[0]
+    (main,) = parser.open[0].tags("main")
+    return main
 
 
 def shown(name: str) -> str:

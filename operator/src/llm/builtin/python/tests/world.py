@@ -152,7 +152,7 @@ class _Maker:
             Column("same", "text", "VARCHAR(9)", ["one value"] * number),
             Column("raw", "blob", self.type(postgres="BYTEA", other="BLOB"),
                    self.some(number, lambda: dice.randbytes(dice.randint(0, 40)), 0.3)),
-            Column("js", "text" if engine == "mariadb" else "json", "JSON",
+            Column("js", "json", "JSON",
                    self.some(number, lambda: json.dumps({"k": dice.randint(0, 9), "l": ["a"]}))),
         ]  # fmt: skip
         if engine != "sqlite":
