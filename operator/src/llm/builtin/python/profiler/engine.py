@@ -84,11 +84,6 @@ class Engine:
         """As a text."""
         return f"CAST({expression} AS VARCHAR)"
 
-    def computed(self, column: Column, expression: str) -> str:
-        """A value of a column that was computed, as a text like those that are stored."""
-        del column
-        return self.text(expression)
-
     def cut(self, expression: str, length: int = CUT) -> str:
         """The begin of a text."""
         return f"LEFT({expression}, {length})"
@@ -139,8 +134,8 @@ class Engine:
         value = self.value(column)
         value = f"CASE WHEN {finite} THEN {value} END" if finite else value
         if self.has_order(column):
-            out["min"] = self.cut(self.computed(column, f"MIN({value})"))
-            out["max"] = self.cut(self.computed(column, f"MAX({value})"))
+            out["min"] = self.cut(self.text(f"MIN({value})"))
+            out["max"] = self.cut(self.text(f"MAX({value})"))
         if column.kind == "number":
             out["zeros"] = only(f"{name} = 0")
             out["negatives"] = only(f"{name} < 0")

@@ -201,7 +201,7 @@ def _quartiles_and_bins(engine: Engine, table: Table, column: Column, clock: Clo
     for quantile in (0.25, 0.5, 0.75):
         rank = max(1, math.ceil(quantile * number))
         value = f"MIN(CASE WHEN s >= {rank} THEN v END)"
-        parts.append(value if engine.dialect == "SQLite" else engine.computed(column, value))
+        parts.append(value if engine.dialect == "SQLite" else engine.text(value))
     parts += [f"SUM(CASE WHEN v < {edge} THEN n ELSE 0 END)" for edge in edges[1:-1]]
     row = engine.rows(
         f"""WITH g AS (SELECT {engine.value(column)} AS v, COUNT(*) AS n FROM {engine.at(table)}

@@ -1,7 +1,6 @@
 """MySQL and MariaDB."""
 
 import json
-import re
 
 from profiler.engine import Engine
 from profiler.model import CUT, LARGE, Column, Failed, Reference, Table
@@ -29,8 +28,6 @@ class Mysql(Engine):
         self.dialect = "MariaDB" if self._maria else "MySQL"
         self._said = said
         self.default_schema = self.rows("SELECT DATABASE()")[0][0] or ""
-        number = re.match(r"\d+\.\d+\.\d+", said)
-        self._floats = not self._maria and [int(it) for it in number[0].split(".")] >= [8, 0, 17]
         # A backslash in a text means what it says; and no other mode, since those that forbid
         # dates such as 2024-00-00 make MySQL take them for 0000-00-00 where it groups.
         self.rows("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'")
@@ -168,12 +165,6 @@ class Mysql(Engine):
 
     def text(self, expression: str) -> str:
         return f"CAST({expression} AS CHAR)"
-
-    def computed(self, column: Column, expression: str) -> str:
-        # MySQL computes with doubles, and would tell 0.1 as 0.10000000149011612.
-        if self._floats and column.type.startswith("float"):
-            expression = f"CAST({expression} AS FLOAT)"
-        return self.text(expression)
 
     def letters(self, expression: str) -> str:
         return f"CHAR_LENGTH({expression})"
