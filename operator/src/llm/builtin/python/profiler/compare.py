@@ -233,7 +233,7 @@ def _rows(table: dict) -> str:
 
 
 def _ratio(old: int, new: int) -> str:
-    return f"{(new - old) / old:+.0%}" if old else ""
+    return f"{(new - old) / old * 100:+.0f} %" if old else ""
 
 
 def _share(column: dict) -> tuple[float, float] | None:
@@ -253,7 +253,8 @@ def _apart(old: tuple[float, float], new: tuple[float, float]) -> bool:
 
 
 def _shown(share: tuple[float, float]) -> str:
-    return f"{share[0]:.1%}" if share[0] == share[1] else f"{share[0]:.1%} to {share[1]:.1%}"
+    least, most = (f"{end * 100:.1f} %" for end in share)
+    return least if least == most else f"{least} to {most}"
 
 
 def _cut(value, longest: int = _LONGEST) -> str:

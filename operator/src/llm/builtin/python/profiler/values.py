@@ -66,5 +66,5 @@ def differing(old: Values, new: Values) -> list[tuple]:
 
 def _shown(share: tuple[Fraction, Fraction]) -> str:
     if share[0] == share[1]:
-        return f"{float(share[0]):.1%}"
-    return f"at most {float(share[1]):.1%}"
+        return f"{float(share[0]) * 100:.1f} %"
+    return f"at most {float(share[1]) * 100:.1f} %"

@@ -144,14 +144,14 @@ class Drift:
     def rows(self, table: Table) -> None:
         old = table.rows
         self.grow(table, 0.2)
-        share = f"{(table.rows - old) / old:+.0%}"
+        share = f"{(table.rows - old) / old * 100:+.0f} %"
         self.expected.append(f"rows: {old:,} → {table.rows:,} ({share})")
 
     def emptied(self, table: Table) -> None:
         old, table.rows = table.rows, 0
         for column in table.columns:
             column.values.clear()
-        self.expected += [f"rows: {old:,} → 0 (-100%)", "warning new: has no rows"]
+        self.expected += [f"rows: {old:,} → 0 (-100 %)", "warning new: has no rows"]
 
     def nulls(self, table: Table) -> None:
         column = self.column(table, "note")

@@ -48,21 +48,21 @@ def test_values_among_many(tmp_path, capsys):
     leading, other = often(web=40, **rest), often(shop=40, **rest)
     assert _values(tmp_path, capsys, leading, often(web=36, **rest)) == []
     assert _values(tmp_path, capsys, leading, often(web=30, **rest)) == [
-        ("share", "40.0%", "30.0%")
+        ("share", "40.0 %", "30.0 %")
     ]
     # It is not among those that lead any more.
     assert _values(tmp_path, capsys, leading, other) == [
-        ("share", "at most 5.0%", "40.0%"),
-        ("share", "40.0%", "at most 5.0%"),
+        ("share", "at most 5.0 %", "40.0 %"),
+        ("share", "40.0 %", "at most 5.0 %"),
     ]
     # Nothing leads any more.
     assert _values(tmp_path, capsys, leading, {"distinct": "90"}) == [
-        ("share", "40.0%", "at most 5.0%")
+        ("share", "40.0 %", "at most 5.0 %")
     ]
     # From a few to many.
     few = {"distinct": "2", "top": '[["a",50],["b",50]]'}
     told = _values(tmp_path, capsys, few, {"distinct": "9", "often": '[["a",49],["b",44]]'})
-    assert told == [("values", "2", "9"), ("share", "50.0%", "44.0%")]
+    assert told == [("values", "2", "9"), ("share", "50.0 %", "44.0 %")]
     # Nothing is said of people.
     assert _values(tmp_path, capsys, few, {"distinct": "9", "personal": "1"}) == []
 
