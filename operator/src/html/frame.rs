@@ -20,10 +20,10 @@ use super::write::{write, write_children};
 const STYLE: &str = include_str!("style.css");
 /// Where the cleaned page stands.
 const PAGE: &str = "cataloger-page";
-/// How many values of a fact are shown.
-const MAX_VALUES: usize = 60;
-/// How many characters of a value are shown.
-const MAX_VALUE: usize = 300;
+/// How many bytes a fact may have, so that a page stays below 500,000.
+const MAX_FACT: usize = 1_200;
+/// How many characters of a text are shown.
+const MAX_VALUE: usize = 200;
 
 /// What a browser may do with a page: show it in our style.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -100,7 +100,8 @@ fn around(title: &str, frame: &Frame, content: &str) -> String {
         facts,
     } = frame;
     let class = kind.to_ascii_lowercase();
-    let [title, kind, of, time, datetime, class] = [title, kind, of, time, datetime, &class].map(escape);
+    let [title, kind, of, time, datetime, class] =
+        [title, kind, of, time, datetime, &class].map(|it| shown(it));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
@@ -126,12 +127,16 @@ fn around(title: &str, frame: &Frame, content: &str) -> String {
         "</header>\n<main id=\"{PAGE}\">{content}</main>\n<footer class=\"cataloger-foot\">\n<dl>\n"
     );
     for (name, values) in facts {
+        let mut left = MAX_FACT;
         let _ = write!(out, "<div><dt>{}</dt>", escape(name));
-        for value in values.iter().take(MAX_VALUES) {
-            let _ = write!(out, "<dd>{}</dd>", shown(value));
-        }
-        if values.len() > MAX_VALUES {
-            let _ = write!(out, "<dd>and {} more</dd>", values.len() - MAX_VALUES);
+        for (at, value) in values.iter().enumerate() {
+            let value = format!("<dd>{}</dd>", shown(value));
+            if value.len() > left {
+                let _ = write!(out, "<dd>and {} more</dd>", values.len() - at);
+                break;
+            }
+            left -= value.len();
+            out.push_str(&value);
         }
         out.push_str("</div>\n");
     }

@@ -124,8 +124,8 @@ fn pages_have_a_size() {
             .to_string()
             .contains("5120 bytes, where 5119 are the most")
     );
-    assert!(of(480_000, Rules::CATALOG).is_ok());
-    assert!(of(480_001, Rules::CATALOG).is_err());
+    assert!(of(475_000, Rules::CATALOG).is_ok());
+    assert!(of(475_001, Rules::CATALOG).is_err());
     assert_eq!(of(5 << 20, Rules::CATALOG).unwrap_err().count(), 1);
     let both = clean(&page("<script></script>"), Rules { max_bytes: 10 }).unwrap_err();
     assert_eq!(both.count(), 2);

@@ -18,15 +18,18 @@ fn rules(role: Role) -> html::Rules {
 impl Engine<'_> {
     /// What is wrong with a page, for the model.
     pub(super) fn problem(&self, role: Role, page: &str) -> Option<String> {
-        let refusal = html::clean(&self.redact(page), rules(role)).err()?;
-        Some(self.redact(&refusal.to_string()))
+        self.published_as(role, page).err()
     }
 
     /// A page as it may be published. It was checked when it was handed in, perhaps by another release.
     pub(super) fn fit(&self, role: Role, page: &str) -> Result<String, RunError> {
-        let trouble = |problem: &str| RunError::NoPage(Failure::Trouble(self.redact(problem)));
-        let page =
-            html::clean(&self.redact(page), rules(role)).map_err(|refusal| trouble(&refusal.to_string()))?;
+        self.published_as(role, page)
+            .map_err(|problem| RunError::NoPage(Failure::Trouble(problem)))
+    }
+
+    fn published_as(&self, role: Role, page: &str) -> Result<String, String> {
+        let page = html::clean(&self.redact(page), rules(role))
+            .map_err(|refusal| self.redact(&refusal.to_string()))?;
         let mut frame = provenance::frame(&self.state, role);
         let texts = [&mut frame.of, &mut frame.time].into_iter();
         let links = frame.links.iter_mut().map(|(name, _)| name);
@@ -35,7 +38,7 @@ impl Engine<'_> {
             *text = self.redact(text);
         }
         // Not redacted as a whole: a style sheet that was changed is one that browsers ignore.
-        html::framed(&page, &frame).map_err(|escaped| trouble(&escaped.to_string()))
+        html::framed(&page, &frame).map_err(|escaped| escaped.to_string())
     }
 
     pub(super) fn script(&self, role: Role) -> String {

@@ -22,7 +22,7 @@ use crate::html::escape;
 /// How many bytes a page may have.
 const BUDGET: usize = 400_000;
 /// How many it may have at most, when little more than names is left.
-const MOST: usize = 480_000;
+const MOST: usize = 475_000;
 /// So many warnings are told at the top, the others on demand.
 const TOLD: usize = 25;
 
