@@ -100,8 +100,7 @@ fn around(title: &str, frame: &Frame, content: &str) -> String {
         facts,
     } = frame;
     let class = kind.to_ascii_lowercase();
-    let [title, kind, of, time, datetime, class] =
-        [title, kind, of, time, datetime, &class].map(|it| shown(it));
+    let [title, kind, of, time, datetime, class] = [title, kind, of, time, datetime, &class].map(shown);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
