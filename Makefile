@@ -17,7 +17,7 @@ session: ## a live Python session over a sample database, as the agent has it
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/session target/debug/cataloger
 
-test: ## all checks and tests (first time: about 20 minutes)
+test: ## all checks and tests (first time: about 45 minutes)
 	@tests/run
 
 bench: ## figures and ratios of the sandbox, of runs and of large catalogs (about 20 minutes, half of it the build)

@@ -11,7 +11,7 @@ use super::tree::{Content, Tree};
 use super::write::write_children;
 
 /// Beyond this many bytes a page is not even looked at.
-const MAX_READ: usize = 4 << 20;
+const MAX_READ: usize = 1 << 20;
 /// How many characters of a title are kept.
 const MAX_TITLE: usize = 200;
 /// How much is shown of a place that is not stable, in bytes.
@@ -66,6 +66,13 @@ pub fn clean(page: &str, rules: Rules) -> Result<Clean, Refusal> {
         }
     };
     judge(&tree, &mut problems);
+    if tree.is_cut && !ends_with_html(page) {
+        let finding = Finding::new(
+            "a page that ends within an element",
+            "close all elements; it may have been cut off",
+        );
+        problems.add(finding, String::new);
+    }
     let title = title(&tree);
     if title.is_none() {
         let finding = Finding::new(
@@ -74,7 +81,7 @@ pub fn clean(page: &str, rules: Rules) -> Result<Clean, Refusal> {
         );
         problems.add(finding, String::new);
     }
-    let has_heading = tree.named("h1").next().is_some();
+    let has_heading = tree.named("h1").any(|index| !tree.text(index).trim().is_empty());
     sweep(&mut tree);
     let body = tree
         .named("body")
@@ -100,8 +107,11 @@ pub fn clean(page: &str, rules: Rules) -> Result<Clean, Refusal> {
 
 fn fits(bytes: usize, rules: Rules, problems: &mut Problems) {
     if bytes > rules.max_bytes {
-        let what = format!("{bytes} bytes, where {} are the most", rules.max_bytes);
-        let instead = "leave out what matters least: charts that repeat numbers, long lists, comments";
+        let what = format!(
+            "{bytes} bytes with all tags closed and all text escaped, where {} are the most",
+            rules.max_bytes
+        );
+        let instead = "leave out what matters least: charts that repeat numbers, long lists";
         problems.add(Finding::new(what, instead), String::new);
     }
 }
@@ -114,21 +124,22 @@ fn torn(page: &str) -> Option<Finding> {
             "hand in nothing but the page, from its first tag to its last",
         ));
     }
-    let is = |part: &str, tag: &str| {
-        part.get(..tag.len())
+    let begins = ["<!doctype", "<html"].into_iter().any(|tag| {
+        page.get(..tag.len())
             .is_some_and(|it| it.eq_ignore_ascii_case(tag))
-    };
-    let begins = is(page, "<!doctype") || is(page, "<html");
-    let end = page.len().checked_sub("</html>".len());
-    let ends = end
-        .and_then(|end| page.get(end..))
-        .is_some_and(|end| is(end, "</html>"));
-    (begins && !ends).then(|| {
+    });
+    (begins && !ends_with_html(page)).then(|| {
         Finding::new(
             "no </html> at the end",
             "hand in the whole document; it may have been cut off",
         )
     })
+}
+
+fn ends_with_html(page: &str) -> bool {
+    let end = page.len().checked_sub("</html>".len());
+    end.and_then(|end| page.get(end..))
+        .is_some_and(|end| end.eq_ignore_ascii_case("</html>"))
 }
 
 fn title(tree: &Tree) -> Option<String> {

@@ -59,7 +59,10 @@ static SVG: Words = Words::new(|| {
 static REFERRING: Words = Words::new(|| set("a lineargradient pattern radialgradient textpath use"));
 
 /// What every element may carry, beside `aria-…` and `data-…`.
-static GLOBAL: Words = Words::new(|| set("dir lang role tabindex title translate xml:lang"));
+static GLOBAL: Words = Words::new(|| set("dir lang tabindex title translate xml:lang"));
+
+/// What would take the place of the frame, for who listens.
+static ROLES: Words = Words::new(|| set("alertdialog application banner contentinfo dialog main"));
 
 /// What elements of drawings may carry. All of it may refer to parts of drawings on the page, and to nothing else.
 static DRAWING: Words = Words::new(|| {
@@ -131,6 +134,18 @@ pub(super) fn attribute(element: &QualName, attribute: &Attribute) -> Verdict {
             format!("{name} on <{local}> that leads out of the page"),
             "link only to anchors on the page (href=\"#id\"), and write addresses as text",
         )),
+        Value::Part => (!paint::is_part(value)).then(|| {
+            Finding::new(
+                format!("{name} on <{local}> that leads out of the page"),
+                "refer to a part of a drawing as #id, with an id of letters, digits, - and _",
+            )
+        }),
+        Value::Role => ROLES.contains(value.to_ascii_lowercase().trim()).then(|| {
+            Finding::new(
+                format!("role=\"{}\"", excerpt(value)),
+                "remove it: readers would miss the frame around the page",
+            )
+        }),
         Value::Paint => paint::finding(value),
     };
     finding.map_or(Verdict::Kept, Verdict::Refused)
@@ -144,6 +159,10 @@ enum Value {
     Name,
     /// An anchor on the page.
     Anchor,
+    /// A part of a drawing on the page, written in one way only.
+    Part,
+    /// What an element is to who listens.
+    Role,
     Paint,
 }
 
@@ -151,8 +170,10 @@ fn kind(element: &str, name: &str, in_svg: bool) -> Option<Value> {
     let is_data = ["aria-", "data-"].iter().any(|start| name.starts_with(start));
     match name {
         "id" | "class" => Some(Value::Name),
+        "role" => Some(Value::Role),
+        "aria-modal" | "aria-owns" => None,
         _ if is_data || GLOBAL.contains(name) => Some(Value::Text),
-        "href" | "xlink:href" if in_svg => REFERRING.contains(element).then_some(Value::Anchor),
+        "href" | "xlink:href" if in_svg => REFERRING.contains(element).then_some(Value::Part),
         _ if in_svg => DRAWING.contains(name).then_some(Value::Paint),
         "href" => (element == "a").then_some(Value::Anchor),
         _ => own(element).contains(&name).then_some(Value::Text),

@@ -130,11 +130,11 @@ fn around(title: &str, frame: &Frame, content: &str) -> String {
         let _ = write!(out, "<div><dt>{}</dt>", escape(name));
         for (at, value) in values.iter().enumerate() {
             let value = format!("<dd>{}</dd>", shown(value));
-            if value.len() > left {
+            if value.len() > left && at > 0 {
                 let _ = write!(out, "<dd>and {} more</dd>", values.len() - at);
                 break;
             }
-            left -= value.len();
+            left = left.saturating_sub(value.len());
             out.push_str(&value);
         }
         out.push_str("</div>\n");
@@ -144,8 +144,12 @@ fn around(title: &str, frame: &Frame, content: &str) -> String {
 }
 
 fn shown(value: &str) -> String {
-    match value.char_indices().nth(MAX_VALUE) {
-        Some((at, _)) => format!("{}…", escape(&value[..at])),
-        None => escape(value),
+    let mut out = String::new();
+    for (at, it) in value.chars().enumerate() {
+        if at == MAX_VALUE || out.len() > MAX_FACT - 100 {
+            return out + "…";
+        }
+        out.push_str(&escape(it.encode_utf8(&mut [0; 4])));
     }
+    out
 }

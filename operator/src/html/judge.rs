@@ -7,14 +7,22 @@ use std::collections::HashSet;
 use html5ever::{Attribute, QualName, ns};
 
 use super::elements::{Verdict, attribute, element, unwanted};
+use super::reading::MAX_TOKEN;
 use super::refusal::{Finding, Problems, excerpt, is_unwanted};
 use super::tree::{Content, MAX_DEPTH, Node, Stop, Tree};
+
+/// How deep elements of a page may be nested: the frame around it needs some depth, too.
+const MAX_NESTED: usize = MAX_DEPTH - 4;
+/// The longest title, in bytes.
+const MAX_TITLE: usize = 2_000;
+/// How often a page may draw a part of itself once more.
+const MAX_USES: usize = 2_000;
 
 /// Why no tree was made.
 pub(super) fn stopped(stop: Stop) -> Finding {
     match stop {
         Stop::TooDeep => Finding::new(
-            format!("elements nested more than {MAX_DEPTH} deep"),
+            format!("elements nested more than {MAX_NESTED} deep"),
             "close elements where they end, and nest less",
         ),
         Stop::InTable => Finding::new(
@@ -26,7 +34,7 @@ pub(super) fn stopped(stop: Stop) -> Finding {
             "close elements in the reverse order, each in the element where it was opened",
         ),
         Stop::Endless => Finding::new(
-            "a tag or a comment that does not end",
+            format!("a tag or a comment that does not end, or has more than {MAX_TOKEN} bytes"),
             "close the quotes of attributes, and escape values with html.escape(value, quote=True)",
         ),
     }
@@ -35,6 +43,13 @@ pub(super) fn stopped(stop: Stop) -> Finding {
 /// Adds what is wrong with a tree.
 pub(super) fn judge(tree: &Tree, problems: &mut Problems) {
     let users = users(tree);
+    if tree.elements("use").count() > MAX_USES {
+        let what = format!("<use> more than {MAX_USES} times");
+        problems.add(
+            Finding::new(what, "draw fewer shapes, or one <path>"),
+            String::new,
+        );
+    }
     let mut open = vec![(0, 0)];
     while let Some((index, depth)) = open.pop() {
         let Some(node) = tree.nodes.get(index) else {
@@ -44,7 +59,7 @@ pub(super) fn judge(tree: &Tree, problems: &mut Problems) {
         let mut goes_in = true;
         match &node.content {
             Content::Element(name, attributes) => {
-                findings.extend((depth > MAX_DEPTH).then(|| stopped(Stop::TooDeep)));
+                findings.extend((depth > MAX_NESTED).then(|| stopped(Stop::TooDeep)));
                 findings.extend(misplaced(name, tree.parent(index)));
                 match element(name) {
                     Verdict::Kept => {
@@ -54,8 +69,11 @@ pub(super) fn judge(tree: &Tree, problems: &mut Problems) {
                         }));
                         findings.extend(used(name, attributes, &users));
                     }
-                    // In a head browsers put what stands before the body, whatever it is.
-                    Verdict::LeftOut => goes_in = &*name.local == "head",
+                    Verdict::LeftOut => {
+                        // In a head browsers put what stands before the body, whatever it is.
+                        goes_in = &*name.local == "head";
+                        findings.extend(swallowing(name, tree.parent(index), &tree.text(index)));
+                    }
                     Verdict::Refused(finding) => findings.push(finding),
                 }
             }
@@ -79,6 +97,23 @@ pub(super) fn judge(tree: &Tree, problems: &mut Problems) {
     }
 }
 
+/// What is read as text up to an end tag that is not where it was meant: it would be left out with the rest.
+fn swallowing(name: &QualName, parent: Option<&QualName>, text: &str) -> Option<Finding> {
+    let is_markup =
+        |after: &str| after.starts_with(|it: char| it.is_ascii_alphabetic() || matches!(it, '/' | '!'));
+    let is_wrong = match &*name.local {
+        "title" => parent.is_none_or(|parent| &*parent.local != "head") || text.len() > MAX_TITLE,
+        "style" => text.split('<').skip(1).any(is_markup),
+        _ => false,
+    };
+    is_wrong.then(|| {
+        Finding::new(
+            format!("<{}> in the page, or one that swallows a part of it", name.local),
+            "close it, and begin the body with <h1>; if it is data, escape it with html.escape",
+        )
+    })
+}
+
 /// Elements of drawings stand only in drawings, and no others do.
 fn misplaced(name: &QualName, parent: Option<&QualName>) -> Option<Finding> {
     let in_drawing = parent.is_some_and(|parent| parent.ns == ns!(svg));
@@ -100,11 +135,8 @@ fn misplaced(name: &QualName, parent: Option<&QualName>) -> Option<Finding> {
 /// The ids of all that holds `<use>`. Each of them used ten times by the next, a few lines draw for hours.
 fn users(tree: &Tree) -> HashSet<&str> {
     let mut users = HashSet::new();
-    for node in &tree.nodes {
-        if !matches!(&node.content, Content::Element(name, _) if &*name.local == "use") {
-            continue;
-        }
-        let mut at = Some(node);
+    for user in tree.elements("use") {
+        let mut at = tree.nodes.get(user);
         while let Some(Node {
             content: Content::Element(_, attributes),
             parent,

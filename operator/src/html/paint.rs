@@ -62,7 +62,13 @@ fn is_local(target: &str) -> bool {
         .into_iter()
         .find_map(|quote| target.strip_prefix(quote)?.strip_suffix(quote))
         .unwrap_or(target);
-    bare.strip_prefix('#')
+    is_part(bare)
+}
+
+/// Whether it is the name of a part of a drawing on the page, and nothing else.
+pub(super) fn is_part(target: &str) -> bool {
+    target
+        .strip_prefix('#')
         .is_some_and(|id| !id.is_empty() && id.chars().all(is_name))
 }
 

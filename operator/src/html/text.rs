@@ -21,6 +21,9 @@ static INLINE: Words = Words::new(|| {
     )
 });
 
+/// So many bytes of a page are looked at.
+const MAX_READ: usize = 4 << 20;
+
 /// Elements whose content is not shown.
 const UNSEEN: [&str; 7] = [
     "iframe", "noembed", "noframes", "noscript", "script", "style", "template",
@@ -37,7 +40,8 @@ const UNSEEN_IN_SVG: [&str; 3] = ["title", "desc", "metadata"];
 ///
 /// Takes any input, in time that grows as the input does.
 pub fn text(page: &str, most: usize) -> String {
-    // What comes after a tag without end is not seen.
+    // What comes after a tag without end is not seen, nor what nobody publishes.
+    let page = &page[..page.floor_char_boundary(MAX_READ)];
     let (reader, _) = read(page, Tokens::default(), |_| false);
     reader.0.into_inner().lines.finish(most)
 }
@@ -261,6 +265,6 @@ impl Lines {
 /// What nobody sees, but a model would read.
 fn is_invisible(it: char) -> bool {
     is_unwanted(it)
-        || matches!(it, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}'..='\u{206f}'
+        || matches!(it, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }

@@ -32,7 +32,7 @@ pub(super) enum Stop {
     InTable,
     /// Elements overlap so that a browser makes many more of them than there are tags.
     Overlapping,
-    /// A tag or a comment does not end.
+    /// A tag or a comment does not end, or is too long.
     Endless,
 }
 
@@ -60,6 +60,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
+    /// Whether the page ends within an element that has an end tag.
+    pub(super) is_cut: bool,
 }
 
 impl Tree {
@@ -73,15 +75,22 @@ impl Tree {
         builder.sink.finish()
     }
 
-    /// The elements with a name, in the order of the page.
-    pub(super) fn named<'a>(&'a self, local: &'a str) -> impl Iterator<Item = usize> + 'a {
+    /// The elements of this name, in the order of the page.
+    pub(super) fn elements<'a>(&'a self, local: &'a str) -> impl Iterator<Item = usize> + 'a {
         self.nodes
             .iter()
             .enumerate()
             .filter_map(move |(index, node)| match &node.content {
-                Content::Element(name, _) if &*name.local == local && name.ns == ns!(html) => Some(index),
+                Content::Element(name, _) if &*name.local == local => Some(index),
                 _ => None,
             })
+    }
+
+    /// Those of them that are no part of a drawing.
+    pub(super) fn named<'a>(&'a self, local: &'a str) -> impl Iterator<Item = usize> + 'a {
+        self.elements(local).filter(|index| {
+            matches!(self.nodes.get(*index), Some(Node { content: Content::Element(name, _), .. }) if name.ns == ns!(html))
+        })
     }
 
     /// The text in a node, as it stands there.
@@ -138,6 +147,7 @@ struct Sink {
     /// How much may still be made or moved.
     left: Cell<usize>,
     line: Cell<u64>,
+    is_cut: Cell<bool>,
     stopped: Cell<Option<(Stop, u64)>>,
 }
 
@@ -155,6 +165,7 @@ impl Sink {
             // The shortest tag has three bytes.
             left: Cell::new(size + SPARE),
             line: Cell::new(1),
+            is_cut: Cell::new(false),
             stopped: Cell::new(None),
         }
     }
@@ -233,6 +244,7 @@ impl TreeSink for Sink {
             Some(stop) => Err(stop),
             None => Ok(Tree {
                 nodes: self.nodes.into_inner(),
+                is_cut: self.is_cut.get(),
             }),
         }
     }
@@ -242,6 +254,8 @@ impl TreeSink for Sink {
         if error.contains("EOF") {
             self.stop(Stop::Endless);
         }
+        self.is_cut
+            .set(self.is_cut.get() || error.contains("at end of body"));
     }
 
     fn get_document(&self) -> Handle {
@@ -305,6 +319,7 @@ impl TreeSink for Sink {
             .map(|node| &mut node.content)
         {
             for attribute in more {
+                self.spend(attributes.len());
                 if attributes.iter().all(|it| it.name != attribute.name) {
                     attributes.push(attribute);
                 }

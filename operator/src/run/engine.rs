@@ -240,21 +240,30 @@ impl<'a> Engine<'a> {
         let layout = &self.parts.layout;
         let (script, catalog) = (layout.catalog_script(run), layout.catalog(run));
         // The page last: who sees it sees all that belongs to it.
-        self.publish(&script, self.script(Role::Cataloging)).await?;
-        self.publish(&catalog, self.fit(Role::Cataloging, &page)?).await
+        self.publish(&script, |engine| Ok(engine.script(Role::Cataloging)))
+            .await?;
+        self.publish(&catalog, |engine| engine.fit(Role::Cataloging, &page))
+            .await
     }
 
     /// A summary that fails leaves the catalog as it is.
     async fn summarize(&mut self) -> Result<(), RunError> {
         let role = Role::Summary;
         let page = self.page(role, Phase::Summarizing).await;
-        match page.and_then(|page| self.fit(role, &page)) {
+        let summary = self.parts.layout.summary(self.journal.run());
+        let fits = |engine: &Self, page: String| {
+            let is_there = engine.state.is_published(summary.name());
+            if is_there {
+                Ok(page)
+            } else {
+                engine.fit(role, &page)
+            }
+        };
+        match page.and_then(|page| fits(self, page)) {
             Ok(page) => {
-                let run = self.journal.run();
-                let layout = &self.parts.layout;
-                let (script, summary) = (layout.summary_script(run), layout.summary(run));
-                self.publish(&script, self.script(role)).await?;
-                self.publish(&summary, page).await
+                let script = self.parts.layout.summary_script(self.journal.run());
+                self.publish(&script, |engine| Ok(engine.script(role))).await?;
+                self.publish(&summary, |_| Ok(page)).await
             }
             Err(error) if error.spares_the_run() => {
                 let message = match &error {

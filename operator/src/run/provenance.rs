@@ -74,7 +74,7 @@ fn models(work: &Work) -> Vec<String> {
         .keys()
         .map(|(asked, answered)| {
             let asked = asked.to_string();
-            if asked.ends_with(answered.as_str()) {
+            if asked == *answered || asked.ends_with(&format!("/{answered}")) {
                 asked
             } else {
                 format!("{asked} (answered as {answered})")

@@ -13,7 +13,7 @@ use super::{BEGINNINGS, Move, cells, task};
 enum Record {
     Compared(page::Head),
     Change(page::Change),
-    Rest { tables: Vec<String> },
+    Rest { tables: Vec<String>, of: usize },
     Note { text: String },
     Rows { on: String, rows: String },
     Unreadable {},
@@ -50,7 +50,10 @@ fn read(past: &Past<'_>) -> Compared {
                 };
             }
             Record::Change(change) => compared.changes.push(change),
-            Record::Rest { tables } => compared.rest = tables,
+            Record::Rest { tables, of } => {
+                compared.unnamed = of.saturating_sub(tables.len());
+                compared.rest = tables;
+            }
             Record::Note { text } => compared.notes.push(text),
             Record::Rows { on, rows } => compared.rows.push((on, rows)),
             Record::Unreadable {} => compared.unreadable = true,

@@ -267,7 +267,7 @@ fn summaries_are_short_whatever_changed() {
         for at in 0..40 {
             lines.push(json!({"record": "change", "what": "type", "on": format!("{long}{}", at % 9), "name": long, "before": long, "after": long}).to_string());
         }
-        lines.push(json!({"record": "rest", "tables": vec![long.clone(); 40]}).to_string());
+        lines.push(json!({"record": "rest", "tables": vec![long.clone(); 40], "of": 100}).to_string());
         lines.extend((0..10).map(|_| json!({"record": "note", "text": long}).to_string()));
         Ok(lines.join("\n"))
     });

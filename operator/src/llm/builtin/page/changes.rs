@@ -22,6 +22,8 @@ pub(in crate::llm::builtin) struct Compared {
     pub(in crate::llm::builtin) changes: Vec<Change>,
     /// Tables of changes that were not told.
     pub(in crate::llm::builtin) rest: Vec<String>,
+    /// How many more such tables there are.
+    pub(in crate::llm::builtin) unnamed: usize,
     /// What could not be compared.
     pub(in crate::llm::builtin) notes: Vec<String>,
     /// Tables and their rows, of a first run.
@@ -178,10 +180,11 @@ fn list(compared: &Compared, told: usize, letters: usize) -> String {
             .take(8)
             .map(|on| format!("<code>{}</code>", text(on)))
             .collect();
-        let more = if others.len() > 8 {
-            format!(" and {} more tables", others.len() - 8)
-        } else {
-            String::new()
+        let unnamed = others.len().saturating_sub(8) + compared.unnamed;
+        let more = match unnamed {
+            0 => String::new(),
+            1 => " and 1 more table".to_owned(),
+            _ => format!(" and {unnamed} more tables"),
         };
         let _ = writeln!(
             out,

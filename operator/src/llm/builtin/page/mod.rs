@@ -81,7 +81,7 @@ fn whole(task: &Catalog, facts: &Facts, problems: &[(&str, &str)], detail: Detai
     let mut out = format!(
         "<title>{title}</title>\n<div data-catalog=\"1\" data-run=\"{}\" data-asked=\"{}\"{}>\n",
         escape(&task.run),
-        escape(&serde_json::to_string(&task.asked).unwrap_or_default()),
+        escape(&asked(&task.asked)),
         cut(&around, warnings.len(), detail),
     );
     out.push_str(&head(&title, task, facts));
@@ -115,6 +115,16 @@ fn cut(around: &Around<'_>, warnings: usize, detail: Detail) -> String {
         out.push_str(" data-cut-references=\"1\"");
     }
     out
+}
+
+/// What was asked for, for the next run; nothing if it is too long for a tag.
+fn asked(asked: &[String]) -> String {
+    let asked = serde_json::to_string(asked).unwrap_or_default();
+    if asked.len() > 30_000 {
+        "[]".to_owned()
+    } else {
+        asked
+    }
 }
 
 fn head(title: &str, task: &Catalog, facts: &Facts) -> String {
@@ -293,22 +303,22 @@ fn names(facts: &Facts, room: usize) -> String {
     );
     let mut listed = 0;
     for found in &facts.found {
-        if out.len() > room {
-            break;
-        }
-        listed += 1;
-        // Writing to a string can't fail.
-        let _ = match facts.tables.get(&found.table) {
-            Some(table) => writeln!(
-                out,
+        let row = match facts.tables.get(&found.table) {
+            Some(table) => format!(
                 "<tr{}><th>{}</th><td class=\"n\">{}</td><td data-names=\"1\">{}</td></tr>",
                 table::terse(table, found.columns),
                 escape(&table::full(table)),
                 table::rows(table),
                 column::names(table.columns.iter())
             ),
-            None => writeln!(out, "{}", unmeasured(found)),
+            None => unmeasured(found),
         };
+        if out.len() + row.len() > room {
+            break;
+        }
+        listed += 1;
+        out.push_str(&row);
+        out.push('\n');
     }
     out.push_str("</tbody></table></div>\n");
     if facts.found.len() > listed {

@@ -220,7 +220,7 @@ fn of_values(table: &Table, column: &Column, (rows, filled): (u64, u64), add: &m
             Some(column),
             format!("is null in all {}", counted(rows, "row", "rows")),
         );
-    } else if column.distinct == Some(1) && rows >= ENOUGH && column.kind != "bool" {
+    } else if column.distinct == Some(1) && filled >= ENOUGH && column.kind != "bool" {
         let value = column.top.first().and_then(|top| top.value.as_deref());
         let value = value.map_or(String::new(), |value| format!(" {:?}", short(value, 30)));
         add(

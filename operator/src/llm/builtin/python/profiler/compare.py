@@ -93,7 +93,7 @@ class Comparison:
         elif exact:
             self.notes.append(f"{name}: rows were counted in one of the runs only")
         if before.get("how") != after.get("how"):
-            self.notes.append(f"{name}: measured whole in one run, and from a sample in the other")
+            self.notes.append(f"{name}: measured in another way than before")
             self._unread.add(name)
             return
         self._freshness(name)
@@ -304,7 +304,7 @@ def changes(current: str, earlier: list[str]) -> None:
             for change in comparison.changes[TOLD:]:
                 rest[change["on"]] = rest.get(change["on"], 0) + 1
             if rest:
-                lines.append({"record": "rest", "tables": list(rest)[:TOLD]})
+                lines.append({"record": "rest", "tables": list(rest)[:TOLD], "of": len(rest)})
             lines += [{"record": "note", "text": note[:200]} for note in comparison.notes[:10]]
             if len(comparison.notes) > 10:
                 more = f"and {len(comparison.notes) - 10} more that can't be compared"

@@ -105,6 +105,7 @@ def _pass(engine: Engine, table: Table, columns: list[Column], clock: Clock, dra
         if "filled" in column.facts:
             column.facts["nulls"] = rows - column.facts.pop("filled")
         if lean:
+            table.facts["how"] = "lean"
             _heed_types(engine, column)
     return sample
 
@@ -273,6 +274,8 @@ def _large(engine: Engine, table: Table, columns: list[Column], clock: Clock) ->
             for column in columns:
                 column.facts.clear()
     if "rows" not in facts:
+        # Other questions have answers than in a pass: no comparison with one means anything.
+        facts["how"] = "few"
         fallback = engine.fallback(table, columns, wanted)
         if not fallback:
             facts["problem"] = facts.pop("slow", None) or "reading it whole takes too long"

@@ -35,7 +35,8 @@ def summarize(
     if column.kind in {"number", "text", "uuid"}:
         # In the order in which they were drawn, which is the table's: evenly, not the first.
         values = list(counts)
-        column.drawn = values[:: max(1, len(values) // KEPT)][:KEPT]
+        kept = min(KEPT, len(values))
+        column.drawn = [values[at * len(values) // kept] for at in range(kept)]
     in_order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     spread.note_values(column, in_order[: spread.LOOK], len(counts))
     facts["distinct_seen"] = facts.pop("distinct")

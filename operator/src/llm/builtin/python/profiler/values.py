@@ -23,6 +23,9 @@ class Values:
         """What is known; nothing if values were not counted, or must not be shown."""
         if "personal" in column or not {"distinct", "nulls", "of"} <= column.keys():
             return None
+        # Of many times it is not said which are frequent.
+        if not {"top", "often"} & column.keys() and _is_time(column.get("type", "")):
+            return None
         counts: dict[str, int] = {}
         # Long values may begin alike.
         for value, rows in column.get("top", column.get("often", [])):
@@ -68,3 +71,7 @@ def _shown(share: tuple[Fraction, Fraction]) -> str:
     if share[0] == share[1]:
         return f"{float(share[0]) * 100:.1f} %"
     return f"at most {float(share[1]) * 100:.1f} %"
+
+
+def _is_time(kind: str) -> bool:
+    return any(word in kind.lower() for word in ("date", "time"))

@@ -101,7 +101,7 @@ def test_other_methods_are_no_drift(tmp_path, capsys):
     assert _told(lines) == []
     notes = [line["text"] for line in lines if line["record"] == "note"]
     assert any("m.b was not looked for" in note for note in notes)
-    assert any("sample" in note for note in notes)
+    assert any("another way" in note for note in notes)
 
 
 def test_warnings(tmp_path, capsys):
