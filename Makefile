@@ -7,7 +7,7 @@
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: ## a sample database, cataloged twice without a key or a network (first time: about 6 minutes)
+demo: ## a sample database, cataloged twice without a key or a network (first time: about 8 minutes)
 	@sandbox-image/environment >/dev/null
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/demo target/debug/cataloger $(CURDIR)/target/demo
