@@ -58,7 +58,10 @@ class Comparison:
 
     def _was_asked_for(self, name: str) -> bool:
         """Whether the newer run looked for a table."""
-        names = (name, name.partition(".")[2])
+        schema, _, bare = name.partition(".")
+        # A name without a schema means the usual one, where other tables were found, too.
+        is_usual = any(one.partition(".")[0] == schema for one in self.after.tables)
+        names = (name, bare) if is_usual else (name,)
         return any(
             fnmatch.fnmatchcase(one, pattern.replace("[", "[[]"))
             for pattern in self.after.asked

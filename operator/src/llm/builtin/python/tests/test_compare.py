@@ -104,6 +104,14 @@ def test_other_methods_are_no_drift(tmp_path, capsys):
     assert any("another way" in note for note in notes)
 
 
+def test_a_name_without_a_schema_is_of_the_usual_one(tmp_path, capsys):
+    before = _page({"main.orders": (TABLE, {}), "old.orders": (TABLE, {})}, asked=("*.*",))
+    after = _page({"main.orders": (TABLE, {})}, asked=("orders",))
+    lines = _changes(tmp_path, capsys, before, after)
+    assert _told(lines) == []
+    assert any("old.orders was not looked for" in line.get("text", "") for line in lines)
+
+
 def test_warnings(tmp_path, capsys):
     warning = {"warning": "nan", "at": "m.a.x", "on": "m.a", "says": "1 row"}
     stale = {"warning": "stale", "at": "m.a", "on": "m.a", "says": "old"}
