@@ -8,7 +8,7 @@ use super::elements::{Verdict, attribute, element};
 use super::judge::{judge, stopped};
 use super::refusal::{Finding, Problems, Refusal, excerpt};
 use super::tree::{Content, Tree};
-use super::write::write_children;
+use super::write::write_body;
 
 /// Beyond this many bytes a page is not even looked at.
 const MAX_READ: usize = 1 << 20;
@@ -83,10 +83,7 @@ pub fn clean(page: &str, rules: Rules) -> Result<Clean, Refusal> {
     }
     let has_heading = tree.named("h1").any(|index| !tree.text(index).trim().is_empty());
     sweep(&mut tree);
-    let body = tree
-        .named("body")
-        .next()
-        .map_or_else(String::new, |body| write_children(&tree, body));
+    let body = write_body(&tree);
     if !has_text(&tree) {
         let finding = Finding::new("nothing to read on the page", "write what you found");
         problems.add(finding, String::new);
@@ -192,14 +189,13 @@ fn has_text(tree: &Tree) -> bool {
 
 /// Whether what was written means the same to who reads it, and is still harmless.
 fn again(body: &str, problems: &mut Problems) {
-    let written = match Tree::parse(&format!("<!DOCTYPE html><body>{body}")) {
+    let written = match Tree::parse_body(body) {
         Ok(tree) => {
             judge(&tree, problems);
-            tree.named("body").next().map(|body| write_children(&tree, body))
+            write_body(&tree)
         }
-        Err(_) => None,
+        Err(_) => String::new(),
     };
-    let written = written.unwrap_or_default();
     if written != body {
         let finding = Finding::new(
             "markup that means something else once a browser has written it anew",

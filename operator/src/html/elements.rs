@@ -117,8 +117,10 @@ pub(super) fn attribute(element: &QualName, attribute: &Attribute) -> Verdict {
         let what = format!("{} on <{}> is not allowed", excerpt(&name), excerpt(&local));
         return Verdict::Refused(Finding::new(what, instead_of_attribute(&name)));
     };
+    if let Some(it) = value.chars().find(|it| is_unwanted(*it)) {
+        return Verdict::Refused(unwanted(it));
+    }
     let finding = match kind {
-        _ if value.chars().any(is_unwanted) => value.chars().find(|it| is_unwanted(*it)).map(unwanted),
         Value::Text => None,
         Value::Name => value
             .split_ascii_whitespace()

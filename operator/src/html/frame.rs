@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::clean::Clean;
 use super::escape::escape;
 use super::tree::{Content, Tree};
-use super::write::{write, write_children};
+use super::write::{write, write_body, write_children};
 
 /// How every page looks.
 const STYLE: &str = include_str!("style.css");
@@ -64,18 +64,12 @@ pub fn framed(page: &Clean, frame: &Frame) -> Result<String, Escaped> {
     let whole = around(&page.title, frame, &content);
     let (frame_of_whole, inside) = apart(&whole).ok_or(Escaped)?;
     let (frame_alone, _) = apart(&around(&page.title, frame, "")).ok_or(Escaped)?;
-    if frame_of_whole == frame_alone && inside == as_written(&content).ok_or(Escaped)? {
+    let alone = Tree::parse_body(&content).map_err(|_| Escaped)?;
+    if frame_of_whole == frame_alone && inside == write_body(&alone) {
         Ok(whole)
     } else {
         Err(Escaped)
     }
-}
-
-/// What a browser makes of markup in a body.
-fn as_written(content: &str) -> Option<String> {
-    let tree = Tree::parse(&format!("<!DOCTYPE html><body>{content}")).ok()?;
-    let body = tree.named("body").next()?;
-    Some(write_children(&tree, body))
 }
 
 /// What a browser makes of a page: the frame, and what stands in it.

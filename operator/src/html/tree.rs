@@ -106,6 +106,11 @@ impl Tree {
         text
     }
 
+    /// Parses what stands in a body.
+    pub(super) fn parse_body(body: &str) -> Result<Self, (Stop, u64)> {
+        Self::parse(&format!("<!DOCTYPE html><body>{body}"))
+    }
+
     /// The element that a node stands in.
     pub(super) fn parent(&self, index: usize) -> Option<&QualName> {
         let parent = self.nodes.get(index)?.parent?;

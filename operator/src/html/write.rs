@@ -15,6 +15,12 @@ pub(super) fn write(tree: &Tree) -> String {
     write_all(tree, vec![(0, false)])
 }
 
+/// Writes what stands in the body.
+pub(super) fn write_body(tree: &Tree) -> String {
+    let body = tree.named("body").next();
+    body.map_or_else(String::new, |body| write_children(tree, body))
+}
+
 /// Writes what stands in a node.
 pub(super) fn write_children(tree: &Tree, index: usize) -> String {
     let children = tree.nodes.get(index).map_or(&[][..], |node| &node.children);

@@ -240,10 +240,11 @@ impl<'a> Engine<'a> {
         let layout = &self.parts.layout;
         let (script, catalog) = (layout.catalog_script(run), layout.catalog(run));
         // The page last: who sees it sees all that belongs to it.
-        self.publish(&script, |engine| Ok(engine.script(Role::Cataloging)))
-            .await?;
-        self.publish(&catalog, |engine| engine.fit(Role::Cataloging, &page))
-            .await
+        self.publish(&script, self.script(Role::Cataloging)).await?;
+        match self.fit(Role::Cataloging, &page, &catalog)? {
+            Some(page) => self.publish(&catalog, page).await,
+            None => Ok(()),
+        }
     }
 
     /// A summary that fails leaves the catalog as it is.
@@ -251,19 +252,14 @@ impl<'a> Engine<'a> {
         let role = Role::Summary;
         let page = self.page(role, Phase::Summarizing).await;
         let summary = self.parts.layout.summary(self.journal.run());
-        let fits = |engine: &Self, page: String| {
-            let is_there = engine.state.is_published(summary.name());
-            if is_there {
-                Ok(page)
-            } else {
-                engine.fit(role, &page)
-            }
-        };
-        match page.and_then(|page| fits(self, page)) {
+        match page.and_then(|page| self.fit(role, &page, &summary)) {
             Ok(page) => {
                 let script = self.parts.layout.summary_script(self.journal.run());
-                self.publish(&script, |engine| Ok(engine.script(role))).await?;
-                self.publish(&summary, |_| Ok(page)).await
+                self.publish(&script, self.script(role)).await?;
+                match page {
+                    Some(page) => self.publish(&summary, page).await,
+                    None => Ok(()),
+                }
             }
             Err(error) if error.spares_the_run() => {
                 let message = match &error {

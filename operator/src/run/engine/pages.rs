@@ -21,9 +21,13 @@ impl Engine<'_> {
         self.published_as(role, page).err()
     }
 
-    /// A page as it may be published. It was checked when it was handed in, perhaps by another release.
-    pub(super) fn fit(&self, role: Role, page: &str) -> Result<String, RunError> {
-        self.published_as(role, page).map_err(|problem| {
+    /// A page as it may be published at a key; none if it is there. It was checked when it was handed in, perhaps by
+    /// another release.
+    pub(super) fn fit(&self, role: Role, page: &str, key: &Key) -> Result<Option<String>, RunError> {
+        if self.state.is_published(key.name()) {
+            return Ok(None);
+        }
+        self.published_as(role, page).map(Some).map_err(|problem| {
             tracing::debug!(problem, "a page that was accepted is refused");
             RunError::NoPage(Failure::Trouble(
                 "the page was accepted by another release, and this one refuses it: start another run"
@@ -74,15 +78,10 @@ impl Engine<'_> {
     }
 
     /// Writes what was redacted, unless it is there.
-    pub(super) async fn publish(
-        &mut self,
-        key: &Key,
-        content: impl FnOnce(&Self) -> Result<String, RunError>,
-    ) -> Result<(), RunError> {
+    pub(super) async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
         if self.state.is_published(key.name()) {
             return Ok(());
         }
-        let content = content(self)?;
         let published = self.write(key, content).await?;
         let bytes = published.bytes;
         self.note(Record::Published(published)).await?;

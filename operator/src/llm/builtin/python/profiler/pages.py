@@ -18,7 +18,6 @@ class Catalog:
     columns: dict[str, dict[str, dict]] = field(default_factory=dict)
     references: dict[str, dict] = field(default_factory=dict)
     warnings: dict[tuple[str, str], dict] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
     unmeasured: set[str] = field(default_factory=set)
 
 
@@ -67,8 +66,6 @@ class _Reader(HTMLParser):
             self.catalog.unmeasured.add(of["unmeasured"])
         elif "cut-tables" in of:
             self.catalog.cut_tables = True
-        elif "missing" in of:
-            self.catalog.missing.add(of["missing"])
 
     def handle_data(self, data: str) -> None:
         if self._names:
