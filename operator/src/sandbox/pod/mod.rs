@@ -197,6 +197,20 @@ impl PodSandbox {
         &self.uid
     }
 
+    /// Deletes its Pod and its policy, whoever drives it, and waits until they are gone.
+    pub async fn remove(&self) -> Result<(), SandboxError> {
+        // The policy last: nothing runs any more that it could hold.
+        let removed = async {
+            self.cluster
+                .remove(&self.name, &self.uid, &self.options.patience)
+                .await?;
+            self.cluster.lift(&self.name).await
+        };
+        removed.await.map_err(|error| SandboxError::Leftovers {
+            message: error.message,
+        })
+    }
+
     /// Streams to the daemon, for another client of it.
     pub fn dial(&self) -> ExecDial {
         ExecDial::new(self.cluster.pods.clone(), &self.name, &self.uid)
@@ -323,16 +337,7 @@ impl Sandbox for PodSandbox {
                 debug!(name = self.name, %error, "the daemon was not told to end; its Pod is deleted")
             }
         }
-        // The policy last: nothing runs any more that it could hold.
-        let removed = async {
-            self.cluster
-                .remove(&self.name, &self.uid, &self.options.patience)
-                .await?;
-            self.cluster.lift(&self.name).await
-        };
-        removed.await.map_err(|error| SandboxError::Leftovers {
-            message: error.message,
-        })
+        self.remove().await
     }
 
     fn last_call(&self) -> CallId {
