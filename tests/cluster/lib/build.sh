@@ -47,9 +47,13 @@ binary_key() {
 
 build() { # build KEY: prints the directory of the programs
   local programs=$cache/cluster/programs/$1 began version=k8s.io/component-base/version
+  mkdir -p "$cache/cluster/programs"
+  exec 7>"$cache/cluster/build.lock"
+  flock 7
   if ! [ -x "$programs/cluster" ]; then
     say "building Kubernetes $kubernetes (about 5 minutes the first time; 20 s when only the project's part changed)"
     began=$(now)
+    rm -rf "$programs.new"
     mkdir -p "$programs.new"
     (cd "$here" && export CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath -buildvcs=false' &&
       go build -ldflags '-s -w' -o "$programs.new/pause" ./pause &&
@@ -64,5 +68,6 @@ build() { # build KEY: prints the directory of the programs
   # The newest three stay.
   find "$cache/cluster/programs" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- |
     while read -r old; do [ "$(readlink -f "$state/cluster")" = "$old/cluster" ] || rm -rf "$old"; done
+  exec 7>&-
   printf '%s\n' "$programs"
 }

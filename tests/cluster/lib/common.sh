@@ -25,6 +25,7 @@ given() { # whether the tests use a cluster that is not ours
 need_root() {
   [ "$(uname -s)" = Linux ] || fail "the tests' cluster runs on Linux only; elsewhere name one in CATALOGER_TEST_KUBECONFIG"
   [ "$(id -u)" -eq 0 ] || fail "the tests' cluster needs root; without it, name another one in CATALOGER_TEST_KUBECONFIG"
+  mkdir -p /run/lock
 }
 
 # At most one script at a time changes the cluster. The file stays: to delete a lock is to have two.
@@ -33,13 +34,15 @@ lock() {
   flock --nonblock 9 || { say "waiting for another script that changes the cluster"; flock 9; }
 }
 
-# Whoever uses the cluster holds this file shared; to replace the cluster or to take it down needs all of it.
+# Whoever uses the cluster holds this file shared; to replace the cluster or to take it down needs all of it. It is
+# taken before the other lock: who waits for users may not keep others from changing the cluster for them.
 users=/run/lock/cataloger-cluster.users
 alone() { # alone SECONDS: waits so long until nobody uses it
-  exec 8>"$users"
+  [ -z "${CATALOGER_CLUSTER_ALONE:-}" ] || return 0 # the caller has seen to it
+  exec 8>>"$users"
   flock --nonblock 8 && return
   [ "$1" -gt 0 ] || return 1
-  say "the cluster was built from other things and is in use; waiting for up to $(($1 / 60)) minutes"
+  say "the cluster that is up is in use; waiting for up to $(($1 / 60)) minutes"
   flock --timeout "$1" 8
 }
 

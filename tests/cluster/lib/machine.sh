@@ -66,9 +66,10 @@ in_cgroups() { # the ids of all processes in the cluster's containers
 
 shims() { # the ids of the processes that hold the cluster's containers
   local process
-  for process in /proc/[0-9]*; do
-    tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -q "^[^ ]*containerd-shim-runc-v2 .*$containerd_socket" || continue
-    printf '%s\n' "${process##*/}"
+  # Each argument is a line to grep. containerd itself has been told of that socket, too.
+  { grep -lsxzF -e "$containerd_socket" /proc/[0-9]*/cmdline || true; } | while read -r process; do
+    process=${process%/cmdline}
+    [ "$(cat "$process/comm" 2>/dev/null)" != containerd-shim ] || printf '%s\n' "${process##*/}"
   done
 }
 

@@ -78,9 +78,15 @@ start_part() { # start_part PART
   local command pid
   command_of "$1"
   mkdir -p "$state/pids" "$state/logs"
-  # A session of its own, nothing of the caller's: neither its files and locks, nor its proxies and directory.
-  (cd / && exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    setsid "${command[@]}" </dev/null >>"$state/logs/$1" 2>&1 8>&- 9>&-) &
+  # A session of its own, nothing of the caller's: neither its files, pipes and locks, nor its proxies and directory.
+  (
+    cd /
+    exec </dev/null >>"$state/logs/$1" 2>&1
+    for file in "/proc/$BASHPID/fd"/*; do
+      [ "${file##*/}" -le 2 ] || eval "exec ${file##*/}>&-"
+    done
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root setsid "${command[@]}"
+  ) &
   pid=$!
   printf '%s %s %s\n' "$pid" "$(started_at "$pid")" "$(cat /proc/sys/kernel/random/boot_id)" >"$state/pids/$1"
   disown "$pid" 2>/dev/null || true
