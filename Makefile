@@ -2,10 +2,10 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo session test images bench torture
+.PHONY: help demo session test images bench torture cluster cluster-down
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## a sample database, cataloged twice without a key or a network (first time: about 8 minutes)
 	@sandbox-image/environment >/dev/null
@@ -31,3 +31,9 @@ bench: ## figures and ratios of the sandbox, of runs and of large catalogs (abou
 torture: ## 10,000 calls over streams that are cut at random (about 2 minutes)
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/torture
+
+cluster: ## a Kubernetes for the tests, on this machine; prints the path of its KUBECONFIG (first time: about 8 minutes)
+	@tests/cluster/up
+
+cluster-down: ## takes that Kubernetes down without a trace
+	@tests/cluster/down
