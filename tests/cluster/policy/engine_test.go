@@ -123,7 +123,6 @@ func TestWhileNobodyTellsPoliciesTheRulesStay(t *testing.T) {
 	})
 	for len(asked) < 3 {
 		select {
-		case <-r.t.Context().Done():
 		case rules := <-r.rules:
 			t.Fatalf("rules without policies: %s", rules)
 		case <-time.After(time.Millisecond):

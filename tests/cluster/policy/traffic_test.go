@@ -131,7 +131,7 @@ func (n *network) in(where string, do func() error) error {
 // serve answers every connection and every packet with a word.
 func (n *network) serve(where, network string, port int) {
 	n.t.Helper()
-	address := "0.0.0.0:" + strconv.Itoa(port)
+	address := ":" + strconv.Itoa(port)
 	err := n.in(where, func() error {
 		if network == "udp" {
 			socket, err := net.ListenPacket("udp4", address)
@@ -151,7 +151,7 @@ func (n *network) serve(where, network string, port int) {
 			}()
 			return nil
 		}
-		listener, err := net.Listen("tcp4", address)
+		listener, err := net.Listen(network, address)
 		if err != nil {
 			return err
 		}
@@ -266,11 +266,11 @@ func (n *network) try(spec string, expected map[string]bool) {
 func TestTraffic(t *testing.T) {
 	n := newNetwork(t)
 	for name := range hosts {
-		n.serve(name, "tcp", 8080)
-		n.serve(name, "tcp", 8081)
+		n.serve(name, "tcp4", 8080)
+		n.serve(name, "tcp4", 8081)
 		n.serve(name, "udp", 53)
 	}
-	n.serve("node", "tcp", 6443)
+	n.serve("node", "tcp4", 6443)
 	toNode := "subject tcp " + nodeAddress + ":6443"
 	toService := "subject tcp " + service
 
@@ -327,10 +327,10 @@ func TestTraffic(t *testing.T) {
 
 func TestAnUnknownAddressIsClosed(t *testing.T) {
 	n := newNetwork(t)
-	n.serve("subject", "tcp", 8080)
-	n.serve("near", "tcp", 8080)
-	n.serve("outside", "tcp", 8080)
-	n.serve("node", "tcp", 6443)
+	n.serve("subject", "tcp4", 8080)
+	n.serve("near", "tcp4", 8080)
+	n.serve("outside", "tcp4", 8080)
+	n.serve("node", "tcp4", 6443)
 	state := read(t, strings.TrimSuffix(subject, "spec:\n")+"spec: {podSelector: {matchLabels: {app: none}}}")
 	state.Pods = state.Pods[1:]
 	rules, _ := Compile(state, node)
@@ -350,9 +350,29 @@ func TestAnUnknownAddressIsClosed(t *testing.T) {
 	n.reaches("outside", "tcp", "198.19.3.3:8080", false)
 }
 
+// A Pod's link has addresses of IPv6 by itself, and programs of the node listen on them.
+func TestThereIsNoWayAroundByIPv6(t *testing.T) {
+	n := newNetwork(t)
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		t.Skip("this kernel has no IPv6")
+	}
+	n.run("node", "ip", "address", "add", "fd00::1/64", "dev", "pod-subject", "nodad")
+	n.run("subject", "ip", "address", "add", "fd00::2/64", "dev", "eth0", "nodad")
+	n.serve("node", "tcp6", 6443)
+	connect := []string{"netns", "exec", n.prefix + "subject", "timeout", "1", "bash", "-c", ": </dev/tcp/fd00::1/6443"}
+	if out, err := exec.Command("ip", connect...).CombinedOutput(); err != nil {
+		t.Fatalf("without rules: %v: %s", err, out)
+	}
+	rules, _ := Compile(read(t, subject+"  {podSelector: {matchLabels: {app: none}}}"), node)
+	n.rules(rules)
+	if exec.Command("ip", connect...).Run() == nil {
+		t.Error("a Pod reaches the node by IPv6")
+	}
+}
+
 func TestANewPolicyCutsConnections(t *testing.T) {
 	n := newNetwork(t)
-	n.serve("near", "tcp", 8080)
+	n.serve("near", "tcp4", 8080)
 	open := strings.TrimSuffix(subject, "spec:\n") + "spec: {podSelector: {matchLabels: {app: none}}}"
 	rules, _ := Compile(read(t, open), node)
 	n.rules(rules)
