@@ -9,6 +9,7 @@ pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod model_server;
+pub mod oci;
 pub mod place;
 pub mod proxy;
 pub mod s3;

@@ -1,7 +1,7 @@
 # The cluster's parts: how each is started, and how one knows that it answers. Sourced after common.sh.
 
 # In the order that they start in. A part is added here and in the two functions below.
-parts=(containerd etcd apiserver controller-manager scheduler proxy kubelet)
+parts=(containerd etcd apiserver controller-manager scheduler proxy policy kubelet)
 
 command_of() { # command_of PART: sets `command`
   local pki=$state/pki
@@ -40,6 +40,9 @@ command_of() { # command_of PART: sets `command`
         --kube-api-qps 200 --kube-api-burst 400)
       ;;
     proxy) command=(kube-proxy --config "$state/config/proxy.yaml" --hostname-override "$node") ;;
+    policy)
+      command=(policy --kubeconfig "$pki/policy.kubeconfig" --pods 198.18.0.0/24 --interfaces 'veth*')
+      ;;
     kubelet)
       command=(kubelet --config "$state/config/kubelet.yaml" --kubeconfig "$pki/kubelet.kubeconfig"
         --root-dir "$disk/kubelet" --cert-dir "$pki" --hostname-override "$node" --node-ip "$node_address")
@@ -54,6 +57,8 @@ answers() { # answers PART
     containerd) ctr version ;;
     apiserver) kubectl get --raw /readyz --request-timeout=5s ;;
     kubelet) kubectl get --raw "/api/v1/nodes/$node/proxy/healthz" --request-timeout=5s ;;
+    # Before it closes all there are no rules, and all is open.
+    policy) alive policy && nft list table inet cataloger_policy ;;
     *) alive "$1" ;;
   esac >/dev/null 2>&1
 }
