@@ -82,9 +82,7 @@ kill_all() { # kill_all: reads ids
 
 remove_network() {
   local table
-  nft delete table inet cataloger-cluster 2>/dev/null || true
-  nft delete table inet cataloger_policy 2>/dev/null || true
-  for table in 'ip kube-proxy' 'ip6 kube-proxy'; do
+  for table in 'inet cataloger-cluster' 'inet cataloger_policy' 'ip kube-proxy' 'ip6 kube-proxy'; do
     # shellcheck disable=SC2086 # two words
     nft delete table $table 2>/dev/null || true
   done
