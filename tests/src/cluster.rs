@@ -48,7 +48,10 @@ pub struct Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Cluster").field("own", &self.own).finish_non_exhaustive()
+        formatter
+            .debug_struct("Cluster")
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,6 +145,7 @@ pub async fn apply(admin: &Client, object: &serde_yaml::Value) {
     // Good for the kinds that the tests have.
     let plural = match kind.kind.as_str() {
         "NetworkPolicy" => "networkpolicies".to_owned(),
+        "RuntimeClass" => "runtimeclasses".to_owned(),
         other => format!("{}s", other.to_lowercase()),
     };
     let resource = ApiResource::from_gvk_with_plural(&kind, &plural);
@@ -150,9 +154,13 @@ pub async fn apply(admin: &Client, object: &serde_yaml::Value) {
         None => Api::all_with(admin.clone(), &resource),
     };
     let name = object.metadata.name.clone().expect("a name");
-    api.patch(&name, &PatchParams::apply("cataloger-tests").force(), &Patch::Apply(&object))
-        .await
-        .unwrap_or_else(|error| panic!("{} {name} can't be applied: {error}", kind.kind));
+    api.patch(
+        &name,
+        &PatchParams::apply("cataloger-tests").force(),
+        &Patch::Apply(&object),
+    )
+    .await
+    .unwrap_or_else(|error| panic!("{} {name} can't be applied: {error}", kind.kind));
 }
 
 /// Removes sandboxes whose test was killed before it could.
@@ -210,8 +218,14 @@ impl Cluster {
     /// cluster only: nobody but its node can.
     pub async fn kill(&self, name: &str) {
         let pod = self.pods().get(name).await.expect("the Pod is there");
-        let statuses = pod.status.and_then(|it| it.container_statuses).unwrap_or_default();
-        let id = statuses.first().and_then(|it| it.container_id.clone()).expect("it runs");
+        let statuses = pod
+            .status
+            .and_then(|it| it.container_statuses)
+            .unwrap_or_default();
+        let id = statuses
+            .first()
+            .and_then(|it| it.container_id.clone())
+            .expect("it runs");
         let id = id.rsplit_once("//").map_or(id.as_str(), |(_, id)| id).to_owned();
         run("tests/cluster/signal", &[&id]).await;
     }
@@ -219,9 +233,14 @@ impl Cluster {
     /// A namespace with labels, there from now on.
     pub async fn namespace(&self, name: &str) {
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
-        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         namespaces
-            .patch(name, &PatchParams::apply("cataloger-tests"), &Patch::Apply(&namespace))
+            .patch(
+                name,
+                &PatchParams::apply("cataloger-tests"),
+                &Patch::Apply(&namespace),
+            )
             .await
             .expect("a namespace");
     }

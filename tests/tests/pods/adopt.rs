@@ -23,10 +23,15 @@ async fn goes_on_with_what_is_there(cluster: Cluster) {
     // Knowing which one it was, and knowing nothing, as after a crash at the worst moment.
     for known in [Some(first.boot()), None] {
         let env = Variables::from_iter([("LATE", "no")]);
-        let second = PodSandbox::open(options.clone(), known.as_ref(), &env).await.unwrap();
+        let second = PodSandbox::open(options.clone(), known.as_ref(), &env)
+            .await
+            .unwrap();
         assert_eq!((second.uid(), second.boot()), (first.uid(), first.boot()));
         let id = second.last_call().next().0;
-        assert_eq!(output(&second, id, "import os\nx, os.environ.get('LATE')").await, "(5, None)\n");
+        assert_eq!(
+            output(&second, id, "import os\nx, os.environ.get('LATE')").await,
+            "(5, None)\n"
+        );
         options.epoch += 1;
     }
     let error = crate::execute(&first, 9, "1").await.expect_err("it was shut out");
@@ -41,7 +46,9 @@ async fn replaces_what_it_does_not_know(cluster: Cluster) {
     let options = bare(&cluster);
     let first = open(options.clone()).await.unwrap();
     let other: BootId = serde_json::from_str("\"00000000000000000000000000000000\"").unwrap();
-    let second = PodSandbox::open(options, Some(&other), &Variables::new()).await.unwrap();
+    let second = PodSandbox::open(options, Some(&other), &Variables::new())
+        .await
+        .unwrap();
     assert_ne!(second.uid(), first.uid());
     assert_eq!(second.name(), first.name());
     assert_eq!(output(&second, 1, "1").await, "1\n");
@@ -74,7 +81,9 @@ async fn sweeps_only_what_nobody_needs(cluster: Cluster) {
     let patience = bare(&cluster).patience;
     let living = alive.owner().clone();
     let lives = |uid: &str, run: &str| (uid, run) == (living.uid.as_str(), living.run.as_str());
-    let swept = sweep(&cluster.operator, SANDBOXES, installation, &patience, lives).await.unwrap();
+    let swept = sweep(&cluster.operator, SANDBOXES, installation, &patience, lives)
+        .await
+        .unwrap();
     assert_eq!(swept.pods, [dead.name()]);
     assert_eq!(swept.policies, [dead.name()]);
     assert_eq!(output(&alive, 1, "1").await, "1\n");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cataloger::sandbox::pod::{PodSandbox, manifest};
-use cataloger::sandbox::{Class, Loss, SandboxError, Status, Variables};
+use cataloger::sandbox::{Class, Executed, Loss, Sandbox, SandboxError, Status, Variables};
 use cataloger_tests::cluster::{Cluster, SANDBOXES, run};
 use kube::api::{DeleteParams, EvictParams, PostParams};
 
@@ -20,7 +20,7 @@ on_the_cluster!(
 const FOR_EVER: &str = "while True: pass";
 
 /// The loss that a call ends with. It stays so.
-async fn lost(sandbox: &PodSandbox, answer: Result<cataloger::sandbox::Executed, SandboxError>) -> Loss {
+async fn lost(sandbox: &PodSandbox, answer: Result<Executed, SandboxError>) -> Loss {
     let error = answer.expect_err("its sandbox is gone");
     assert_eq!(error.class(), Class::Rebuild, "{error}");
     let SandboxError::Lost(loss) = error else {
@@ -35,7 +35,9 @@ async fn tells_that_its_pod_was_deleted(cluster: Cluster) {
     let sandbox = open(bare(&cluster)).await.unwrap();
     let delete = async {
         let pods = cluster.pods();
-        pods.delete(sandbox.name(), &DeleteParams::default()).await.unwrap();
+        pods.delete(sandbox.name(), &DeleteParams::default())
+            .await
+            .unwrap();
     };
     let (answer, ()) = during(&sandbox, 1, FOR_EVER, delete).await;
     let loss = lost(&sandbox, answer).await;
@@ -70,18 +72,13 @@ async fn tells_that_its_container_was_killed(cluster: Cluster) {
     assert!(message.contains("exit code 137"), "{message}");
     // Whoever opens it again gets another one.
     let mut options = bare(&cluster);
-    options.owner.uid = sandbox.uid().to_owned();
-    let (old, boot) = (sandbox.uid().to_owned(), cataloger::sandbox::Sandbox::boot(&sandbox));
-    let mut options = options;
-    options.owner = owner_of(&sandbox);
-    let again = PodSandbox::open(options, Some(&boot), &Variables::new()).await.unwrap();
-    assert_ne!(again.uid(), old);
+    options.owner = sandbox.owner().clone();
+    let again = PodSandbox::open(options, Some(&sandbox.boot()), &Variables::new())
+        .await
+        .unwrap();
+    assert_ne!(again.uid(), sandbox.uid());
     assert_eq!(output(&again, 1, "1").await, "1\n");
     again.remove().await.unwrap();
-}
-
-fn owner_of(sandbox: &PodSandbox) -> manifest::Owner {
-    sandbox.owner().clone()
 }
 
 /// Ours are never started again; one that somebody's admission has changed may be.
@@ -110,8 +107,6 @@ async fn tells_that_its_time_is_over(cluster: Cluster) {
     sandbox.remove().await.unwrap();
 }
 
-/// These stop what all others stand on, so they are one test, and other tests wait for it: `part` restarts what is
-/// alone in the cluster's node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goes_on_when_the_cluster_falters() {
     crate::within_deadline(async {
@@ -119,6 +114,7 @@ async fn goes_on_when_the_cluster_falters() {
         if !cluster.own {
             return;
         }
+        let _alone = crate::CALM.write().await;
         let sandbox = open(bare(&cluster)).await.unwrap();
         output(&sandbox, 1, "x = []").await;
         let wait = "import time\nfor n in range(300): time.sleep(0.1)\nx.append(1)\nprint('end')";
@@ -127,7 +123,10 @@ async fn goes_on_when_the_cluster_falters() {
         let restart = run("tests/cluster/part", &["restart", "containerd"]);
         let (answer, ()) = during(&sandbox, 2, wait, restart).await;
         let executed = answer.expect("it is answered");
-        assert_eq!((executed.status, executed.output.as_str()), (Status::Ok, "begun\nend\n"));
+        assert_eq!(
+            (executed.status, executed.output.as_str()),
+            (Status::Ok, "begun\nend\n")
+        );
         println!("containerd restarted, answered after {:?}", began.elapsed());
 
         let away = async {
@@ -138,7 +137,10 @@ async fn goes_on_when_the_cluster_falters() {
         };
         let (answer, ()) = during(&sandbox, 3, wait, away).await;
         let executed = answer.expect("it is answered");
-        assert_eq!((executed.status, executed.output.as_str()), (Status::Ok, "begun\nend\n"));
+        assert_eq!(
+            (executed.status, executed.output.as_str()),
+            (Status::Ok, "begun\nend\n")
+        );
         assert_eq!(output(&sandbox, 4, "x").await, "[1, 1]\n");
         sandbox.remove().await.unwrap();
     })

@@ -23,6 +23,9 @@ async fn within_deadline(scenario: impl Future<Output = ()>) {
         .expect("the test ends in time");
 }
 
+/// Whoever needs a cluster that answers reads it; whoever stops a part of the cluster writes it.
+static CALM: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 /// Makes a test of each scenario.
 macro_rules! on_the_cluster {
     ($($scenario:ident),+ $(,)?) => {
@@ -31,6 +34,7 @@ macro_rules! on_the_cluster {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $scenario() {
                     crate::within_deadline(async {
+                        let _calm = crate::CALM.read().await;
                         super::$scenario(cataloger_tests::cluster::cluster().await).await;
                     })
                     .await;
@@ -71,7 +75,9 @@ async fn during<T>(
     event: impl Future<Output = T>,
 ) -> (Result<Executed, SandboxError>, T) {
     let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
-    let mut show = move |_| drop(sender.send(()));
+    let mut show = move |_| {
+        let _ = sender.send(());
+    };
     let code = format!("print('begun')\n{code}");
     let cell = Cell::new(code);
     let call = sandbox.execute(CallId(id), &cell, &mut show);

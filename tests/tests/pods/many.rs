@@ -22,9 +22,12 @@ async fn ten_at_once(cluster: Cluster) {
     }))
     .await;
     let sandboxes: Vec<_> = opened.into_iter().map(|it| it.expect("it starts")).collect();
-    let answers = join_all(sandboxes.iter().zip(0..).map(|(it, n)| {
-        output(it, 1, Box::leak(format!("{n} * {n}").into_boxed_str()))
-    }))
+    let answers = join_all(
+        sandboxes
+            .iter()
+            .zip(0..)
+            .map(|(it, n)| output(it, 1, Box::leak(format!("{n} * {n}").into_boxed_str()))),
+    )
     .await;
     let expected: Vec<_> = (0..10).map(|n| format!("{}\n", n * n)).collect();
     assert_eq!(answers, expected);

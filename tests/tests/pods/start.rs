@@ -73,7 +73,11 @@ async fn tells_that_no_node_takes_it(cluster: Cluster) {
         Arc::new(move |why: &NotStarted| told.lock().unwrap().push(why.obstacle))
     };
     let (why, class) = refused(&cluster, options).await;
-    assert_eq!((why.obstacle, class), (Obstacle::Unschedulable, Class::Wait), "{why}");
+    assert_eq!(
+        (why.obstacle, class),
+        (Obstacle::Unschedulable, Class::Wait),
+        "{why}"
+    );
     assert!(why.message.contains("node affinity/selector"), "{why}");
     assert_eq!(told.lock().unwrap().first(), Some(&Obstacle::Unschedulable));
 }
@@ -83,12 +87,19 @@ async fn tells_that_its_image_is_not_there(cluster: Cluster) {
     options.shape.image = "localhost/no-such-image:1".into();
     options.shape.pull = PullPolicy::Never;
     let (why, class) = refused(&cluster, options).await;
-    assert_eq!((why.obstacle, class), (Obstacle::ImageMissing, Class::Stop), "{why}");
+    assert_eq!(
+        (why.obstacle, class),
+        (Obstacle::ImageMissing, Class::Stop),
+        "{why}"
+    );
     assert!(why.message.contains("ErrImageNeverPull"), "{why}");
     let mut options = bare(&cluster);
     options.shape.image = "Not An Image".into();
     let (why, _) = refused(&cluster, options).await;
-    assert!(matches!(why.obstacle, Obstacle::ImageMissing | Obstacle::Refused), "{why}");
+    assert!(
+        matches!(why.obstacle, Obstacle::ImageMissing | Obstacle::Refused),
+        "{why}"
+    );
 }
 
 /// A registry that has nothing, on this machine, which is our own cluster's node. Its port.
@@ -99,11 +110,17 @@ async fn registry(status: u16) -> u16 {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| async move {
                 // What there is of the registry's protocol before an image is asked for.
-                let status = if request.uri().path() == "/v2/" { 200 } else { status };
+                let status = if request.uri().path() == "/v2/" {
+                    200
+                } else {
+                    status
+                };
                 let body = Empty::<bytes::Bytes>::new();
                 Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     port
@@ -113,7 +130,12 @@ async fn tells_what_a_registry_says(cluster: Cluster) {
     if !cluster.own {
         return;
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     for (port, obstacle, class) in [
         (registry(404).await, Obstacle::ImageMissing, Class::Stop),
         (registry(403).await, Obstacle::ImageDenied, Class::Stop),
@@ -157,7 +179,11 @@ async fn tells_that_a_volume_or_a_runtime_is_not_there(cluster: Cluster) {
     options.shape.runtime_class = Some("cataloger-tests-none".into());
     options.patience.start = Duration::from_secs(15);
     let (why, class) = refused(&cluster, options).await;
-    assert_eq!((why.obstacle, class), (Obstacle::Unmountable, Class::Rebuild), "{why}");
+    assert_eq!(
+        (why.obstacle, class),
+        (Obstacle::Unmountable, Class::Rebuild),
+        "{why}"
+    );
     assert!(why.message.contains("no-such-handler"), "{why}");
 }
 
@@ -167,7 +193,14 @@ async fn tells_that_the_quota_is_used_up(cluster: Cluster) {
     // The quota counts a moment after it is there.
     let quotas: Api<k8s_openapi::api::core::v1::ResourceQuota> =
         Api::namespaced(cluster.admin.clone(), "cataloger-tests-quota");
-    while quotas.get("none").await.unwrap().status.and_then(|it| it.hard).is_none() {
+    while quotas
+        .get("none")
+        .await
+        .unwrap()
+        .status
+        .and_then(|it| it.hard)
+        .is_none()
+    {
         tokio::task::yield_now().await;
     }
     let (why, class) = refused(&cluster, options).await;
@@ -206,12 +239,8 @@ async fn tells_that_the_operator_may_not(cluster: Cluster) {
 async fn leaves_alone_what_is_not_its_own(cluster: Cluster) {
     let options = bare(&cluster);
     let name = options.owner.name();
-    let mut pod = cataloger::sandbox::pod::manifest::pod(
-        &options.owner,
-        SANDBOXES,
-        &options.shape,
-        &options.names,
-    );
+    let mut pod =
+        cataloger::sandbox::pod::manifest::pod(&options.owner, SANDBOXES, &options.shape, &options.names);
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert("cataloger.dev/installation".into(), "somebody-else".into());
     let pods = cluster.pods();

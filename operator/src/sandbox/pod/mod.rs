@@ -187,6 +187,11 @@ impl PodSandbox {
         }
     }
 
+    /// Whose it is.
+    pub fn owner(&self) -> &Owner {
+        &self.options.owner
+    }
+
     /// The Pod's name.
     pub fn name(&self) -> &str {
         &self.name
