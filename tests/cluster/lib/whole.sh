@@ -57,6 +57,7 @@ take_down() {
   for ((i = ${#parts[@]} - 1; i >= 0; i--)); do
     [ "${parts[i]}" = containerd ] || end_part "${parts[i]}" KILL 10
   done
+  alive containerd || { strays | kill_all; wait_for 10 no_strays || say "a part can't be ended"; }
   in_cgroups | kill_all
   wait_for 20 no_processes || say "a container's process does not end"
   # What containerd knows of containers stays in its root, which outlives the cluster: it forgets them itself.
@@ -66,7 +67,7 @@ take_down() {
     forget containers rm
   fi
   end_part containerd TERM 10
-  shims | kill_all
+  { strays; shims; } | kill_all
   wait_for 10 no_shims || say "a container's shim does not end"
   remove_mounts
   remove_network
