@@ -2,7 +2,7 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo session test bench torture cluster cluster-down
+.PHONY: help demo session test images bench torture cluster cluster-down
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,10 @@ session: ## a live Python session over a sample database, as the agent has it
 
 test: ## all checks and tests (first time: about 45 minutes)
 	@tests/run
+
+images: ## the images of the sandbox and of the operator, with Docker or without (first time: about 15 minutes)
+	@sandbox-image/build --image
+	@operator/image --image
 
 bench: ## figures and ratios of the sandbox, of runs and of large catalogs (about 20 minutes, half of it the build)
 	@cargo build --quiet --locked --release --workspace --bins

@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"sort"
 	"strings"
+	"syscall"
 
+	"cataloger.dev/tests/cluster/policy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 	_ "github.com/coredns/coredns/plugin/cache"
@@ -41,6 +44,7 @@ var verbs = map[string]func(){
 	"kubectl":                 runKubectl,
 	"coredns":                 runCoreDNS,
 	"pki":                     runPKI,
+	"policy":                  runPolicy,
 }
 
 func main() {
@@ -76,4 +80,13 @@ func runCoreDNS() {
 	// Only the plugins that are built in, in the order that they serve a query.
 	dnsserver.Directives = []string{"ready", "errors", "cache", "kubernetes"}
 	coremain.Run()
+}
+
+func runPolicy() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := policy.Run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

@@ -10,12 +10,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cataloger::sandbox::process::ProcessDial;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+
+use crate::oci::{self, Contained};
 
 const PYTHON: &str = "/opt/venv/bin/python-untraceable";
 const SOURCE: &str = "/opt/cataloger";
@@ -191,66 +193,20 @@ fn remove_abandoned(state: &Path) {
     }
 }
 
-/// An OCI configuration like the one that the kubelet and containerd make for the sandbox's Pod.
 fn configuration(root: &Path, id: &str, settings: &Settings) -> Value {
     // A name of its own: abstract sockets belong to the network, which some containers share.
     let mut arguments = vec![PYTHON, "-I", "-S", SOURCE, "daemon", "--socket", id];
     arguments.extend(settings.arguments.iter().map(String::as_str));
-    let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
-    if !settings.network {
-        namespaces.push("network");
-    }
-    let namespaces: Vec<_> = namespaces.into_iter().map(|kind| json!({"type": kind})).collect();
-    let scratch = |path: &str, size: &str| {
-        json!({
-            "destination": path, "type": "tmpfs", "source": "tmpfs",
-            "options": ["nosuid", "nodev", "mode=1777", "uid=1000", "gid=1000", format!("size={size}")],
-        })
-    };
-    let mut mounts = vec![
-        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
-        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-               "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
-        json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-               "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
-        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
-               "options": ["nosuid", "noexec", "nodev"]}),
-        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
-               "options": ["nosuid", "noexec", "nodev", "ro"]}),
-        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-               "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
-        scratch("/dev/shm", "64m"),
-        scratch("/work", "512m"),
-        scratch("/tmp", "512m"),
-    ];
-    for (from, to) in &settings.mounts {
-        mounts.push(json!({"destination": to, "type": "bind", "source": from, "options": ["rbind", "ro"]}));
-    }
-    let mut resources = json!({"pids": {"limit": 2048}});
-    if let Some(bytes) = settings.memory {
-        resources["memory"] = json!({"limit": bytes, "swap": bytes});
-    }
-    json!({
-        "ociVersion": "1.0.2",
-        "hostname": "sandbox",
-        "root": {"path": root, "readonly": true},
-        "process": {
-            "terminal": false,
-            "user": {"uid": 1000, "gid": 1000},
-            "args": arguments,
-            "env": ["PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"],
-            "cwd": "/work",
-            "capabilities": {"bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": []},
-            "noNewPrivileges": true,
-        },
-        "mounts": mounts,
-        "linux": {
-            "cgroupsPath": format!("/cataloger-test/{id}"),
-            "namespaces": namespaces,
-            "resources": resources,
-            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-                            "/proc/sched_debug", "/sys/firmware"],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
+    oci::configuration(&Contained {
+        root,
+        id,
+        user: 1000,
+        arguments: &arguments,
+        environment: &["PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"],
+        directory: "/work",
+        scratch: &["/work", "/tmp"],
+        mounts: &settings.mounts,
+        network: settings.network,
+        memory: settings.memory,
     })
 }

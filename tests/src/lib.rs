@@ -2,12 +2,14 @@
 
 pub mod author;
 pub mod browser;
+pub mod cluster;
 pub mod command;
 pub mod container;
 pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod model_server;
+pub mod oci;
 pub mod place;
 pub mod proxy;
 pub mod s3;

@@ -1,7 +1,7 @@
 # The cluster's parts: how each is started, and how one knows that it answers. Sourced after common.sh.
 
 # In the order that they start in. A part is added here and in the functions below.
-parts=(containerd etcd apiserver controller-manager scheduler proxy kubelet)
+parts=(containerd etcd apiserver controller-manager scheduler proxy policy kubelet)
 
 command_of() { # command_of PART: sets `command`
   local pki=$state/pki
@@ -56,6 +56,8 @@ answers() { # answers PART
     apiserver) kubectl get --raw /readyz --request-timeout=5s ;;
     # It says that it is healthy before it has heard of its Pods, and until then no exec finds one.
     kubelet) kubectl get --raw "/api/v1/nodes/$node/proxy/pods" --request-timeout=5s | grep -q '"items":\[{' ;;
+    # Before it closes all there are no rules, and all is open.
+    policy) alive policy && nft list table inet cataloger_policy ;;
     *) alive "$1" ;;
   esac >/dev/null 2>&1
 }

@@ -40,6 +40,9 @@ bring_up() { # bring_up KEY PROGRAMS
   wait_for 30 answers containerd || { trouble containerd; return 1; }
   import_own_images "$2"
   wait_for 60 answers apiserver || { trouble apiserver; return 1; }
+  # Before any Pod is: without its rules all are let through.
+  start_part policy
+  wait_for 30 answers policy || { trouble policy; return 1; }
   for part in "${parts[@]}"; do start_part "$part"; done
   kubectl apply --server-side --force-conflicts --validate=false -f "$state/config/system.yaml" \
     -f "$state/config/servers.yaml" >>"$state/logs/apply" 2>&1 || { trouble apply; return 1; }
