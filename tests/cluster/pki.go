@@ -50,7 +50,7 @@ func runPKI() {
 		"controller-manager.kubeconfig": {"system:kube-controller-manager"},
 		"scheduler.kubeconfig":          {"system:kube-scheduler"},
 		"proxy.kubeconfig":              {"system:kube-proxy"},
-		"policy.kubeconfig":             {"cataloger-policy", "system:masters"},
+		"policy.kubeconfig":             {"cataloger-tests-policy"},
 		"kubelet.kubeconfig":            {"system:node:" + *node, "system:nodes"},
 	} {
 		certificate, key := a.sign(x509.ExtKeyUsageClientAuth, who[0], who[1:], nil)

@@ -26,6 +26,7 @@ need_root() {
   [ "$(uname -s)" = Linux ] || fail "the tests' cluster runs on Linux only; elsewhere name one in CATALOGER_TEST_KUBECONFIG"
   [ "$(id -u)" -eq 0 ] || fail "the tests' cluster needs root; without it, name another one in CATALOGER_TEST_KUBECONFIG"
   mkdir -p /run/lock
+  : >>"$users"
 }
 
 # At most one script at a time changes the cluster. The file stays: to delete a lock is to have two.

@@ -73,6 +73,22 @@ shims() { # the ids of the processes that hold the cluster's containers
   done
 }
 
+strays() { # the ids of parts, known or not: processes of the cluster's own program, and its containerd
+  local process
+  { grep -lsxzF -e "$state/cluster" -e "$containerd_socket" /proc/[0-9]*/cmdline || true; } | while read -r process; do
+    process=${process%/cmdline}
+    mapfile -d '' -t arguments 2>/dev/null <"$process/cmdline" || continue
+    case ${arguments[0]:-}:${arguments[1]:-} in
+      "$state/cluster:kubectl") ;;
+      "$state/cluster":* | containerd:*) printf '%s\n' "${process##*/}" ;;
+    esac
+  done
+}
+
+# Whether there is anything of a cluster, be it without its records.
+any() { [ -e "$state" ] || [ -e "/sys/class/net/$bridge" ] || [ -n "$(strays; shims)" ]; }
+
+no_strays() { [ -z "$(strays)" ]; }
 no_processes() { [ -z "$(in_cgroups)" ]; }
 no_shims() { [ -z "$(shims)" ]; }
 kill_all() { # kill_all: reads ids
@@ -82,9 +98,7 @@ kill_all() { # kill_all: reads ids
 
 remove_network() {
   local table
-  nft delete table inet cataloger-cluster 2>/dev/null || true
-  nft delete table inet cataloger_policy 2>/dev/null || true
-  for table in 'ip kube-proxy' 'ip6 kube-proxy'; do
+  for table in 'inet cataloger-cluster' 'inet cataloger_policy' 'ip kube-proxy' 'ip6 kube-proxy'; do
     # shellcheck disable=SC2086 # two words
     nft delete table $table 2>/dev/null || true
   done

@@ -1,6 +1,6 @@
 # The cluster's parts: how each is started, and how one knows that it answers. Sourced after common.sh.
 
-# In the order that they start in. A part is added here and in the two functions below.
+# In the order that they start in. A part is added here and in the functions below.
 parts=(containerd etcd apiserver controller-manager scheduler proxy policy kubelet)
 
 command_of() { # command_of PART: sets `command`
@@ -40,13 +40,11 @@ command_of() { # command_of PART: sets `command`
         --kube-api-qps 200 --kube-api-burst 400)
       ;;
     proxy) command=(kube-proxy --config "$state/config/proxy.yaml" --hostname-override "$node") ;;
-    policy)
-      command=(policy --kubeconfig "$pki/policy.kubeconfig" --pods 198.18.0.0/24 --interfaces 'veth*')
-      ;;
     kubelet)
       command=(kubelet --config "$state/config/kubelet.yaml" --kubeconfig "$pki/kubelet.kubeconfig"
         --root-dir "$disk/kubelet" --cert-dir "$pki" --hostname-override "$node" --node-ip "$node_address")
       ;;
+    policy) command=(policy --kubeconfig "$pki/policy.kubeconfig" --pods 198.18.0.0/24 --interfaces 'veth*') ;;
     *) fail "there is no part $1; there are ${parts[*]}" ;;
   esac
   [ "$1" = containerd ] || command=("$state/cluster" "${command[@]}")
@@ -56,7 +54,8 @@ answers() { # answers PART
   case $1 in
     containerd) ctr version ;;
     apiserver) kubectl get --raw /readyz --request-timeout=5s ;;
-    kubelet) kubectl get --raw "/api/v1/nodes/$node/proxy/healthz" --request-timeout=5s ;;
+    # It says that it is healthy before it has heard of its Pods, and until then no exec finds one.
+    kubelet) kubectl get --raw "/api/v1/nodes/$node/proxy/pods" --request-timeout=5s | grep -q '"items":\[{' ;;
     # Before it closes all there are no rules, and all is open.
     policy) alive policy && nft list table inet cataloger_policy ;;
     *) alive "$1" ;;

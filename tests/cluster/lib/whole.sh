@@ -3,7 +3,7 @@
 well() { # whether all parts run and the node is ready
   local part
   for part in "${parts[@]}"; do alive "$part" || return 1; done
-  answers containerd && node_ready
+  answers containerd && node_ready && answers kubelet
 }
 node_ready() {
   [ "$(kubectl get node "$node" --request-timeout=5s \
@@ -55,8 +55,12 @@ trouble() { # trouble PART: the end of what it said
 }
 
 take_down() {
-  local part before=() first
-  for part in kubelet policy proxy controller-manager scheduler apiserver etcd; do end_part "$part" KILL 10; done
+  local part i
+  # What would start things anew goes first. What they know needn't be kept.
+  for ((i = ${#parts[@]} - 1; i >= 0; i--)); do
+    [ "${parts[i]}" = containerd ] || end_part "${parts[i]}" KILL 10
+  done
+  alive containerd || { strays | kill_all; wait_for 10 no_strays || say "a part can't be ended"; }
   in_cgroups | kill_all
   wait_for 20 no_processes || say "a container's process does not end"
   # What containerd knows of containers stays in its root, which outlives the cluster: it forgets them itself.
@@ -66,7 +70,7 @@ take_down() {
     forget containers rm
   fi
   end_part containerd TERM 10
-  shims | kill_all
+  { strays; shims; } | kill_all
   wait_for 10 no_shims || say "a container's shim does not end"
   remove_mounts
   remove_network
