@@ -2,6 +2,7 @@
 
 pub mod author;
 pub mod browser;
+pub mod cluster;
 pub mod command;
 pub mod container;
 pub mod cutting;

@@ -8,13 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cataloger::sandbox::client::{Attach, Client, Connection, Dial, DialError, Identity, Timing};
 use cataloger::sandbox::local::{Interpreter, LocalOptions, LocalSandbox};
+use cataloger::sandbox::pod::PodSandbox;
+use cataloger::sandbox::pod::manifest::Shape;
 use cataloger::sandbox::{
     CallId, Cell, Chunk, DaemonStatus, Executed, InstallationSecret, Sandbox, SandboxError, Variables,
     WasReset,
 };
-
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::sync::OnceCell;
 
+use crate::cluster::{Cluster, cluster};
 use crate::container::{self, Container};
 
 /// The run that every sandbox of the tests belongs to.
@@ -27,6 +30,8 @@ pub enum Place {
     Local,
     /// The image, in a container.
     Container,
+    /// The image, in a Pod of the tests' cluster.
+    Pod,
 }
 
 /// What a test wants of its sandbox.
@@ -47,6 +52,38 @@ pub struct Wish {
     /// Directories of this machine that it may read: where they are, and where it sees them (a container
     /// only; a process sees them where they are).
     pub mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Wish {
+    /// For the daemon.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut argument = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        if !self.packages {
+            argument("--preload", String::new());
+        }
+        if let Some(bytes) = self.memory {
+            argument("--memory-limit", bytes.to_string());
+        }
+        if let Some(number) = self.processes {
+            argument("--process-limit", number.to_string());
+        }
+        arguments
+    }
+
+    /// For a Pod.
+    fn shape(&self, shape: &mut Shape) {
+        shape.arguments = self.arguments();
+        if let Some(bytes) = self.cgroup {
+            let memory = Quantity(bytes.to_string());
+            shape.resources.requests = None;
+            shape
+                .resources
+                .limits
+                .get_or_insert_default()
+                .insert("memory".into(), memory);
+        }
+    }
 }
 
 /// The Python of local sandboxes: `CATALOGER_PYTHON`, or the one that `sandbox-image/environment` makes.
@@ -74,6 +111,7 @@ pub async fn interpreter() -> Interpreter {
 enum Host {
     Local(LocalSandbox),
     Container(Option<Container>, Client),
+    Pod(Box<PodSandbox>, Cluster),
 }
 
 /// A sandbox under test. Calls get their ids from it.
@@ -156,17 +194,7 @@ impl Subject {
                     mounts: wish.mounts.clone(),
                     ..container::Settings::default()
                 };
-                let mut argument =
-                    |name: &str, value: String| settings.arguments.extend([name.to_owned(), value]);
-                if !wish.packages {
-                    argument("--preload", String::new());
-                }
-                if let Some(bytes) = wish.memory {
-                    argument("--memory-limit", bytes.to_string());
-                }
-                if let Some(number) = wish.processes {
-                    argument("--process-limit", number.to_string());
-                }
+                settings.arguments = wish.arguments();
                 let container = Container::start(&settings).await.expect("a container starts");
                 let client = Client::connect(
                     container.dial(),
@@ -177,6 +205,13 @@ impl Subject {
                 .await
                 .expect("its daemon answers");
                 Host::Container(Some(container), client)
+            }
+            Place::Pod => {
+                let cluster = cluster().await;
+                let mut options = cluster.options();
+                wish.shape(&mut options.shape);
+                let sandbox = PodSandbox::open(options, None, &env).await;
+                Host::Pod(Box::new(sandbox.expect("a Pod starts")), cluster)
             }
         };
         Self {
@@ -197,6 +232,7 @@ impl Subject {
         match &self.host {
             Host::Local(sandbox) => sandbox,
             Host::Container(_, client) => client,
+            Host::Pod(sandbox, _) => &**sandbox,
         }
     }
 
@@ -214,6 +250,7 @@ impl Subject {
             Host::Local(sandbox) => AnyDial(Box::new(sandbox.dial())),
             Host::Container(Some(container), _) => AnyDial(Box::new(container.dial())),
             Host::Container(None, _) => panic!("the container is gone"),
+            Host::Pod(sandbox, _) => AnyDial(Box::new(sandbox.dial())),
         }
     }
 
@@ -313,7 +350,7 @@ impl Subject {
     pub fn file(&self, name: &str) -> Vec<u8> {
         match &self.host {
             Host::Local(sandbox) => std::fs::read(sandbox.directory().join(name)).expect("it is there"),
-            Host::Container(..) => panic!("files of a container are not read here"),
+            Host::Container(..) | Host::Pod(..) => panic!("files of a container are not read here"),
         }
     }
 
@@ -331,6 +368,7 @@ impl Subject {
                 let container = container.as_ref().expect("it is there");
                 container.signal("KILL").await.expect("it can be killed");
             }
+            Host::Pod(sandbox, cluster) => cluster.kill(sandbox.name()).await,
         }
     }
 
@@ -342,6 +380,7 @@ impl Subject {
                 let container = container.take().expect("it is there");
                 container.remove().await.expect("it can be removed");
             }
+            Host::Pod(sandbox, _) => sandbox.remove().await.expect("it can be removed"),
         }
     }
 

@@ -101,6 +101,9 @@ pub enum SandboxError {
         /// What failed and what to do about it.
         message: String,
     },
+    /// The Pod did not start.
+    #[error("the sandbox's Pod did not start: {0}")]
+    NotStarted(#[from] NotStarted),
     /// The sandbox has ended, but not all that belonged to it.
     #[error("the sandbox was closed, but something of it stays: {message}")]
     Leftovers {
@@ -122,6 +125,7 @@ impl SandboxError {
         match self {
             Self::Timeout { .. } => Class::Retry,
             Self::Busy { .. } | Self::Full { .. } => Class::Wait,
+            Self::NotStarted(why) => why.obstacle.class(),
             Self::Lost(_) | Self::Forgotten { .. } | Self::ProofRefused | Self::NotClaimed => Class::Rebuild,
             Self::Superseded { .. }
             | Self::Conflict { .. }
@@ -142,6 +146,102 @@ impl SandboxError {
     pub(crate) fn protocol(message: impl Into<String>) -> Self {
         Self::Protocol {
             message: message.into(),
+        }
+    }
+}
+
+/// Why a Pod did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}; {}", obstacle.advice())]
+pub struct NotStarted {
+    /// What was in its way.
+    pub obstacle: Obstacle,
+    /// What the cluster said of it.
+    pub message: String,
+}
+
+/// What can be in the way of a Pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// No node takes it.
+    Unschedulable,
+    /// Its image is not there.
+    ImageMissing,
+    /// The registry does not give its image to this cluster.
+    ImageDenied,
+    /// Its image could not be had, for another reason.
+    ImageUnavailable,
+    /// What it is made of can't be had on the node: a volume, a runtime class, a network.
+    Unmountable,
+    /// Its container ends as soon as it has started.
+    Crashing,
+    /// The namespace has no room for it.
+    Quota,
+    /// The API server, or what it asks, does not want it.
+    Refused,
+    /// The operator may not do what is needed.
+    Forbidden,
+    /// Another's object has its name.
+    Occupied,
+    /// It disappeared.
+    Gone,
+    /// Nothing is known but that it took too long.
+    Slow,
+    /// The API server does not answer.
+    Unreachable,
+}
+
+impl Obstacle {
+    /// Its name, for conditions and metrics: a word of a closed list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unschedulable => "Unschedulable",
+            Self::ImageMissing => "ImageMissing",
+            Self::ImageDenied => "ImageDenied",
+            Self::ImageUnavailable => "ImageUnavailable",
+            Self::Unmountable => "Unmountable",
+            Self::Crashing => "Crashing",
+            Self::Quota => "Quota",
+            Self::Refused => "Refused",
+            Self::Forbidden => "Forbidden",
+            Self::Occupied => "Occupied",
+            Self::Gone => "Gone",
+            Self::Slow => "Slow",
+            Self::Unreachable => "Unreachable",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Unschedulable => {
+                "look at the nodes' free room, and at the sandbox's requests, node selector and tolerations"
+            }
+            Self::ImageMissing => "look at the image's name and tag, and whether it was pushed",
+            Self::ImageDenied => "give the sandboxes' namespace a pull secret, and name it for them",
+            Self::ImageUnavailable => "look at whether the nodes reach the registry",
+            Self::Unmountable => "look at the volumes and the runtime class that the sandbox asks for",
+            Self::Crashing => "use the sandbox image of this release",
+            Self::Quota => "raise the quota of the sandboxes' namespace, or let fewer runs go on at once",
+            Self::Refused => "ask whoever keeps the cluster's admission policies",
+            Self::Forbidden => "give the operator the role that it is installed with",
+            Self::Occupied => "delete that object, or let the operator have a namespace for its sandboxes",
+            Self::Gone => "another try gets another Pod",
+            Self::Slow => "look at the Pod's events, and at the node",
+            Self::Unreachable => "look at the API server",
+        }
+    }
+
+    fn class(self) -> Class {
+        match self {
+            Self::Unschedulable | Self::Quota | Self::Unreachable => Class::Wait,
+            Self::Gone | Self::Slow | Self::ImageUnavailable | Self::Unmountable => Class::Rebuild,
+            Self::ImageMissing
+            | Self::ImageDenied
+            | Self::Crashing
+            | Self::Refused
+            | Self::Forbidden
+            | Self::Occupied => Class::Stop,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod environment;
 mod error;
 pub mod link;
 pub mod local;
+pub mod pod;
 pub mod process;
 pub mod protocol;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use error::{Class, Loss, SandboxError};
+pub use error::{Class, Loss, NotStarted, Obstacle, SandboxError};
 pub use protocol::seal::{BootId, InstallationSecret};
 
 /// The most bytes that one [`Sandbox::put_file`] takes; a larger file is several calls.

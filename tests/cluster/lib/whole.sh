@@ -38,6 +38,14 @@ bring_up() { # bring_up KEY PROGRAMS
 
   for part in etcd containerd apiserver; do start_part "$part"; done
   wait_for 30 answers containerd || { trouble containerd; return 1; }
+  # A cluster that went without being taken down has left its containers' records: they are none of this one.
+  if [ ! -e "$state/fresh" ] && [ -n "$(ctr containers ls --quiet)" ]; then
+    forget_containers
+    end_part containerd TERM 10
+    start_part containerd
+    wait_for 30 answers containerd || { trouble containerd; return 1; }
+  fi
+  : >"$state/fresh"
   import_own_images "$2"
   wait_for 60 answers apiserver || { trouble apiserver; return 1; }
   # Before any Pod is: without its rules all are let through.
@@ -64,10 +72,9 @@ take_down() {
   in_cgroups | kill_all
   wait_for 20 no_processes || say "a container's process does not end"
   # What containerd knows of containers stays in its root, which outlives the cluster: it forgets them itself.
-  if [ -r "$state/config/containerd.toml" ] && start_part containerd && wait_for 20 answers containerd; then
+  if [ -r "$state/config/containerd.toml" ] && start_part containerd && wait_for 8 answers containerd; then
     wait_for 3 no_tasks || true
-    forget tasks rm --force
-    forget containers rm
+    forget_containers
   fi
   end_part containerd TERM 10
   { strays; shims; } | kill_all
@@ -80,6 +87,7 @@ take_down() {
   restore_machine
   rm -rf --one-file-system "$disk/kubelet" "$disk/logs" "$state"
 }
+forget_containers() { forget tasks rm --force; forget containers rm; }
 no_tasks() { [ -z "$(ctr tasks ls --quiet)" ]; }
 no_cgroups() { remove_cgroups; [ -z "$(for tree in $(cgroup_trees); do ls -d "$tree/cataloger-cluster" 2>/dev/null; done)" ]; }
 forget() { # forget tasks|containers COMMAND...

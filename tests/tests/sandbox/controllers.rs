@@ -190,14 +190,7 @@ async fn tells_that_it_was_ended(place: Place) {
     let call = client.execute(CallId(1), &running, &mut show);
     let end = async {
         begun.recv().await.expect("it begins");
-        match subject.place() {
-            Place::Container => subject
-                .container()
-                .signal("KILL")
-                .await
-                .expect("it can be killed"),
-            Place::Local => subject.kill_daemon().await,
-        }
+        subject.kill_daemon().await;
     };
     let (ended, ()) = tokio::join!(call, end);
     let ended = ended.expect_err("its sandbox is gone");

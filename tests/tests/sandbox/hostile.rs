@@ -195,7 +195,7 @@ async fn cant_stop_the_daemon(place: Place) {
     let boot = subject.sandbox().boot();
     let signals = match place {
         // PID 1 of a container is out of reach of every signal from within.
-        Place::Container => "'TERM', 'INT', 'HUP', 'KILL', 'STOP', 'ABRT', 'SEGV', 'USR1', 'PIPE'",
+        Place::Container | Place::Pod => "'TERM', 'INT', 'HUP', 'KILL', 'STOP', 'ABRT', 'SEGV', 'USR1', 'PIPE'",
         // Elsewhere it can be killed by its own uid (the docs say so), but not told to stop.
         Place::Local => "'TERM', 'INT', 'HUP', 'PIPE'",
     };

@@ -8,7 +8,7 @@ mod output;
 mod reset;
 mod session;
 
-/// Makes two tests of each scenario: with the sandbox as a process, and in a container of the real image.
+/// Makes tests of each scenario: with the sandbox as a process, in a container of the real image, and in a Pod.
 macro_rules! on_every_transport {
     ($($scenario:ident),+ $(,)?) => {
         mod local {
@@ -24,6 +24,14 @@ macro_rules! on_every_transport {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $scenario() {
                     crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Container)).await;
+                }
+            )+
+        }
+        mod pod {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $scenario() {
+                    crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Pod)).await;
                 }
             )+
         }

@@ -1,0 +1,84 @@
+//! Whoever comes next finds the sandbox of a run, and goes on with it; what nobody needs is swept away.
+
+use cataloger::sandbox::pod::{PodSandbox, sweep};
+use cataloger::sandbox::{BootId, Sandbox, SandboxError, Variables};
+use cataloger_tests::cluster::{Cluster, SANDBOXES};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+
+use crate::{bare, on_the_cluster, open, output};
+
+on_the_cluster!(
+    goes_on_with_what_is_there,
+    replaces_what_it_does_not_know,
+    leaves_nothing_behind,
+    sweeps_only_what_nobody_needs,
+);
+
+async fn goes_on_with_what_is_there(cluster: Cluster) {
+    let mut options = bare(&cluster);
+    let first = open(options.clone()).await.unwrap();
+    output(&first, 1, "x = 5").await;
+    options.epoch = 2;
+    // Knowing which one it was, and knowing nothing, as after a crash at the worst moment.
+    for known in [Some(first.boot()), None] {
+        let env = Variables::from_iter([("LATE", "no")]);
+        let second = PodSandbox::open(options.clone(), known.as_ref(), &env).await.unwrap();
+        assert_eq!((second.uid(), second.boot()), (first.uid(), first.boot()));
+        let id = second.last_call().next().0;
+        assert_eq!(output(&second, id, "import os\nx, os.environ.get('LATE')").await, "(5, None)\n");
+        options.epoch += 1;
+    }
+    let error = crate::execute(&first, 9, "1").await.expect_err("it was shut out");
+    assert!(matches!(error, SandboxError::Superseded { .. }), "{error}");
+    let error = first.close().await.expect_err("it is another's by now");
+    assert!(matches!(error, SandboxError::Superseded { .. }), "{error}");
+    assert!(cluster.pods().get_opt(first.name()).await.unwrap().is_some());
+    first.remove().await.unwrap();
+}
+
+async fn replaces_what_it_does_not_know(cluster: Cluster) {
+    let options = bare(&cluster);
+    let first = open(options.clone()).await.unwrap();
+    let other: BootId = serde_json::from_str("\"00000000000000000000000000000000\"").unwrap();
+    let second = PodSandbox::open(options, Some(&other), &Variables::new()).await.unwrap();
+    assert_ne!(second.uid(), first.uid());
+    assert_eq!(second.name(), first.name());
+    assert_eq!(output(&second, 1, "1").await, "1\n");
+    second.close().await.unwrap();
+}
+
+async fn leaves_nothing_behind(cluster: Cluster) {
+    let sandbox = open(bare(&cluster)).await.unwrap();
+    let policies: Api<NetworkPolicy> = Api::namespaced(cluster.admin.clone(), SANDBOXES);
+    assert!(policies.get_opt(sandbox.name()).await.unwrap().is_some());
+    sandbox.close().await.unwrap();
+    assert!(policies.get_opt(sandbox.name()).await.unwrap().is_none());
+    assert!(cluster.pods().get_opt(sandbox.name()).await.unwrap().is_none());
+    sandbox.close().await.expect("once more does no harm");
+}
+
+async fn sweeps_only_what_nobody_needs(cluster: Cluster) {
+    let installed = |installation: &str| {
+        let mut options = bare(&cluster);
+        options.owner.installation = format!("{installation}-{}", std::process::id());
+        options
+    };
+    let (dead, alive, foreign) = tokio::join!(
+        open(installed("sweep")),
+        open(installed("sweep")),
+        open(installed("others"))
+    );
+    let (dead, alive, foreign) = (dead.unwrap(), alive.unwrap(), foreign.unwrap());
+    let installation = &alive.owner().installation;
+    let patience = bare(&cluster).patience;
+    let living = alive.owner().clone();
+    let lives = |uid: &str, run: &str| (uid, run) == (living.uid.as_str(), living.run.as_str());
+    let swept = sweep(&cluster.operator, SANDBOXES, installation, &patience, lives).await.unwrap();
+    assert_eq!(swept.pods, [dead.name()]);
+    assert_eq!(swept.policies, [dead.name()]);
+    assert_eq!(output(&alive, 1, "1").await, "1\n");
+    assert_eq!(output(&foreign, 1, "1").await, "1\n");
+    alive.close().await.unwrap();
+    foreign.close().await.unwrap();
+}
