@@ -20,7 +20,7 @@ session: ## a live Python session over a sample database, as the agent has it
 test: ## all checks and tests (first time: about 45 minutes)
 	@tests/run
 
-images: ## the images of the sandbox and of the operator, with Docker or without (first time: about 15 minutes)
+images: ## the images of the sandbox and of the operator, with Docker or without (first time: about 18 minutes)
 	@sandbox-image/build --image
 	@operator/image --image
 
