@@ -206,6 +206,16 @@ def test_interrupt(daemon):
     assert daemon.controller.execute(3, "kept")["output"] == "1\n"
 
 
+def test_a_call_that_the_end_cuts_off_has_no_answer(start):
+    daemon = start()
+    gate = daemon.gate()
+    daemon.controller.start(1, gate.code)
+    gate.wait()
+    daemon.process.terminate()
+    assert [it["type"] for it in daemon.controller.last_words() if it["type"] != "output"] == ["bye"]
+    assert daemon.process.wait(20) == 0
+
+
 def test_shutdown(start):
     daemon = start()
     daemon.run("import os, signal\nif os.fork() == 0:\n    os.setsid(); signal.pause()")

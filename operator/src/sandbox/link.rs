@@ -110,6 +110,9 @@ pub enum LinkError {
         /// The daemon's message.
         message: String,
     },
+    /// The daemon ends, and nobody here has told it to.
+    #[error("the daemon was told to end, and said goodbye")]
+    Goodbye,
     /// A connection of another controller counts now.
     #[error("another connection (epoch {epoch}) has taken the place of this one")]
     Superseded {
@@ -473,4 +476,9 @@ impl From<DialError> for LinkError {
 pub trait Dial: Send + Sync + 'static {
     /// Opens a stream. May take its time, within reason: the client has a deadline of its own.
     async fn dial(&self) -> Result<Connection, DialError>;
+
+    /// Why there is no daemon any more, if that can be known. It is asked once the daemon has said goodbye.
+    async fn epitaph(&self) -> Option<String> {
+        None
+    }
 }

@@ -416,6 +416,8 @@ class Daemon:
         number = self._ledger.running
         if number is None:
             return
+        if self._stopping and result.get("state") == "lost":
+            return  # it did not end by itself: whoever waits learns from our end
         encoded = encode(result | {"id": number})
         self._ledger.answer(number, encoded)
         if self._controller is not None:

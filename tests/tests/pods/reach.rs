@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use cataloger::sandbox::{Sandbox, Variables};
 use cataloger::sandbox::pod::policy::{Destination, Peer, Port};
 use cataloger::sandbox::pod::reach::{Reach, ReachError, Resolver, SystemResolver, reach};
 use cataloger::sandbox::pod::{PodOptions, PodSandbox};
+use cataloger::sandbox::{Sandbox, Variables};
 use cataloger_tests::cluster::{Cluster, apply};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;

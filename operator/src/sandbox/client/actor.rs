@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::{Attach, Timing};
@@ -206,6 +206,14 @@ impl<D: Dial> Actor<D> {
             self.pause();
             let message = match error {
                 LinkError::Final(end) => return end,
+                LinkError::Goodbye => {
+                    let told = timeout(self.timing.handshake, self.dial.epitaph()).await;
+                    let message = told
+                        .ok()
+                        .flatten()
+                        .unwrap_or_else(|| LinkError::Goodbye.to_string());
+                    return Loss::Gone { message }.into();
+                }
                 LinkError::Superseded { epoch: theirs } => {
                     // Of the same epoch, it may have been a connection of our own that came late. Not twice.
                     self.displaced += 1;
@@ -292,7 +300,7 @@ impl<D: Dial> Actor<D> {
         let (boot, claim) = (self.boot.clone(), self.claim.clone());
         async move {
             sleep(wait).await;
-            let connection = match tokio::time::timeout(within, dial.dial()).await {
+            let connection = match timeout(within, dial.dial()).await {
                 Ok(Ok(connection)) => connection,
                 Ok(Err(error)) => return Err((error.into(), None)),
                 Err(_) => return Err((LinkError::Slow(within), None)),
@@ -514,10 +522,7 @@ impl<D: Dial> Actor<D> {
             DaemonMessage::Bye if self.closing.is_some() => {
                 return Err(LinkError::Final(SandboxError::Closed));
             }
-            DaemonMessage::Bye => {
-                let message = "it was told to end, and said goodbye".to_owned();
-                return Err(LinkError::Final(Loss::Gone { message }.into()));
-            }
+            DaemonMessage::Bye => return Err(LinkError::Goodbye),
             DaemonMessage::Welcome(_) | DaemonMessage::Refused(_) | DaemonMessage::Ready(_) => {
                 let error = SandboxError::protocol("a frame of the handshake came after it");
                 return Err(LinkError::Final(error));

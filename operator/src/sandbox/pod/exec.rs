@@ -4,6 +4,7 @@
 //! told otherwise, one unread stream stops all others, and nothing in it has a timeout. How it behaves when
 //! streams end is in the tests: they have to pass before kube is raised.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +14,10 @@ use kube::api::{AttachParams, AttachedProcess};
 use kube::client::UpgradeConnectionError;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::manifest::CONTAINER;
-use super::start::ended;
+use super::start::{ended, leaving};
 use crate::sandbox::link::{Connection, Dial, DialError, Guard};
 use crate::sandbox::process::Told;
 
@@ -35,6 +36,10 @@ const PIPE_BYTES: usize = 256 * 1024;
 /// How long it may take to ask the API server about a Pod.
 const ASK: Duration = Duration::from_secs(5);
 
+/// How often, and after which times, the reason of a Pod's end is looked for.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(300);
+
 /// How long a process whose streams have ended may take to say why.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
@@ -45,6 +50,8 @@ pub struct ExecDial {
     name: String,
     uid: String,
     command: Vec<String>,
+    /// Why the Pod is leaving, once that is known.
+    known: Arc<Mutex<Option<String>>>,
 }
 
 impl ExecDial {
@@ -65,35 +72,26 @@ impl ExecDial {
             name: name.into(),
             uid: uid.into(),
             command: command.into_iter().map(str::to_owned).collect(),
+            known: Arc::default(),
         }
     }
 
-    /// What a failed exec means: the Pod is asked, which knows more.
-    async fn explain(&self, error: kube::Error) -> DialError {
-        if let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) = &error
-            && status.as_u16() == 403
-        {
-            return DialError::Unreachable(
-                "exec is forbidden: the operator needs `get` and `create` on `pods/exec` there".into(),
-            );
+    /// What has become of the Pod: why there is none any more, if that is so.
+    async fn gone(&self) -> Option<String> {
+        let pod = timeout(ASK, self.pods.get_opt(&self.name)).await.ok()?.ok()?;
+        let (why, over) = match pod.filter(|pod| pod.metadata.uid.as_deref() == Some(&self.uid)) {
+            Some(pod) => (leaving(&pod), ended(&pod).is_some()),
+            None => (Some("its Pod was deleted".to_owned()), true),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was said first says why; later it is only gone.
+        if known.is_none() {
+            *known = why;
         }
-        match timeout(ASK, self.pods.get_opt(&self.name)).await {
-            Ok(Ok(None)) => DialError::Gone("its Pod was deleted".into()),
-            Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() != Some(&self.uid) => {
-                DialError::Gone("its Pod was deleted, and another one has its name".into())
-            }
-            Ok(Ok(Some(pod))) => match ended(&pod) {
-                Some(how) => DialError::Gone(how),
-                None => DialError::Unreachable(format!("exec failed: {error}")),
-            },
-            Ok(Err(_)) | Err(_) => DialError::Unreachable(format!("exec failed: {error}")),
-        }
+        known.clone().filter(|_| over)
     }
-}
 
-#[async_trait]
-impl Dial for ExecDial {
-    async fn dial(&self) -> Result<Connection, DialError> {
+    async fn exec(&self) -> kube::Result<AttachedProcess> {
         // Without stdin some runtimes cut the output off.
         let streams = AttachParams::default()
             .container(CONTAINER)
@@ -103,14 +101,48 @@ impl Dial for ExecDial {
             .max_stdin_buf_size(PIPE_BYTES)
             .max_stdout_buf_size(PIPE_BYTES)
             .max_stderr_buf_size(PIPE_BYTES);
-        match self
-            .pods
-            .exec(&self.name, self.command.iter().map(String::as_str), &streams)
-            .await
-        {
-            Ok(process) => joined(process),
-            Err(error) => Err(self.explain(error).await),
+        let command = self.command.iter().map(String::as_str);
+        self.pods.exec(&self.name, command, &streams).await
+    }
+}
+
+#[async_trait]
+impl Dial for ExecDial {
+    async fn dial(&self) -> Result<Connection, DialError> {
+        // An exec may open and then say that there is no container: the Pod knows better whether to go on.
+        let (process, gone) = tokio::join!(self.exec(), self.gone());
+        match (process, gone) {
+            (_, Some(why)) => Err(DialError::Gone(why)),
+            (Ok(process), None) => joined(process),
+            (Err(error), None) => Err(DialError::Unreachable(refused(&error))),
         }
+    }
+
+    async fn epitaph(&self) -> Option<String> {
+        for _ in 0..LOOKS {
+            drop(self.gone().await);
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if known.is_some() {
+                return known;
+            }
+            // The daemon was quicker than who writes down why it was ended.
+            sleep(LOOK).await;
+        }
+        None
+    }
+}
+
+fn refused(error: &kube::Error) -> String {
+    let forbidden = match error {
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            status.as_u16() == 403
+        }
+        _ => false,
+    };
+    if forbidden {
+        "exec is forbidden: the operator needs `get` and `create` on `pods/exec` there".to_owned()
+    } else {
+        format!("exec failed: {error}")
     }
 }
 

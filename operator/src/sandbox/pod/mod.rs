@@ -26,7 +26,7 @@ use self::cluster::{Cluster, Created};
 use self::exec::ExecDial;
 use self::manifest::{Names, Owner, Shape};
 use self::policy::Destination;
-use self::start::ended;
+use self::start::leaving;
 pub use self::sweep::{Swept, sweep};
 use super::client::{Attach, Client, Timing};
 use super::link::Identity;
@@ -139,7 +139,7 @@ impl PodSandbox {
             let uid = match found {
                 Some(pod) => {
                     let uid = owned(&pod, &options.owner)?;
-                    if let Some(why) = useless(&pod) {
+                    if let Some(why) = leaving(&pod) {
                         info!(
                             name,
                             why, "a sandbox of this run is of no use any more; it gets another one"
@@ -275,11 +275,6 @@ fn occupied(name: &str) -> NotStarted {
         obstacle: Obstacle::Occupied,
         message: format!("there is a Pod {name} that is not this run's"),
     }
-}
-
-fn useless(pod: &Pod) -> Option<String> {
-    let deleted = pod.metadata.deletion_timestamp.is_some();
-    ended(pod).or_else(|| deleted.then(|| "its Pod is being deleted".to_owned()))
 }
 
 /// Removes what was made in vain. Why it was in vain matters more than what stays of it: the sweep finds that.

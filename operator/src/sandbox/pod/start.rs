@@ -59,7 +59,9 @@ pub(super) fn judge(pod: Option<&Pod>, uid: &str) -> Progress {
 pub(super) fn ended(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let over = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
-    let terminated = container(pod).and_then(terminated);
+    // Ours is never started again; somebody's admission may have changed that.
+    let final_end = pod.spec.as_ref().and_then(|it| it.restart_policy.as_deref()) == Some("Never");
+    let terminated = container(pod).and_then(terminated).filter(|_| over || final_end);
     if !over && terminated.is_none() {
         return None;
     }
@@ -71,6 +73,18 @@ pub(super) fn ended(pod: &Pod) -> Option<String> {
         (None, Some(how)) => how,
         (None, None) => "its Pod has ended".to_owned(),
     })
+}
+
+/// Why a Pod is about to end, or has ended, if it is or has.
+pub(super) fn leaving(pod: &Pod) -> Option<String> {
+    let disrupted = || disruption(pod).map(|why| format!("its Pod was ended: {why}"));
+    let deleted = || {
+        pod.metadata
+            .deletion_timestamp
+            .as_ref()
+            .map(|_| "its Pod was deleted".to_owned())
+    };
+    ended(pod).or_else(disrupted).or_else(deleted)
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {

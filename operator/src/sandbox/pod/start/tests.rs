@@ -3,7 +3,11 @@ use serde_json::{Value, json};
 use super::*;
 
 fn pod(status: Value) -> Pod {
-    let pod = json!({"metadata": {"name": "sandbox-shop", "uid": "1"}, "status": status});
+    let pod = json!({
+        "metadata": {"name": "sandbox-shop", "uid": "1"},
+        "spec": {"containers": [], "restartPolicy": "Never"},
+        "status": status,
+    });
     serde_json::from_value(pod).unwrap()
 }
 
