@@ -57,6 +57,10 @@ impl std::fmt::Debug for Cluster {
 
 /// The cluster, brought up at the first call.
 pub async fn cluster() -> Cluster {
+    Box::pin(brought_up()).await
+}
+
+async fn brought_up() -> Cluster {
     // What is the same for all tests of a process. Clients are not: each test has a runtime of its own.
     static READY: OnceCell<(PathBuf, String, Arc<Option<File>>)> = OnceCell::const_new();
     let own = std::env::var_os("CATALOGER_TEST_KUBECONFIG").is_none();

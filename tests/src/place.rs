@@ -111,7 +111,7 @@ pub async fn interpreter() -> Interpreter {
 enum Host {
     Local(LocalSandbox),
     Container(Option<Container>, Client),
-    Pod(Box<PodSandbox>, Cluster),
+    Pod(Box<PodSandbox>, Box<Cluster>),
 }
 
 /// A sandbox under test. Calls get their ids from it.
@@ -207,7 +207,7 @@ impl Subject {
                 Host::Container(Some(container), client)
             }
             Place::Pod => {
-                let cluster = cluster().await;
+                let cluster = Box::new(cluster().await);
                 let mut options = cluster.options();
                 wish.shape(&mut options.shape);
                 let sandbox = PodSandbox::open(options, None, &env).await;

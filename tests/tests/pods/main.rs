@@ -18,7 +18,7 @@ use cataloger_tests::cluster::Cluster;
 
 /// No test hangs. The first one may have to wait for the cluster.
 async fn within_deadline(scenario: impl Future<Output = ()>) {
-    tokio::time::timeout(Duration::from_mins(4), scenario)
+    tokio::time::timeout(Duration::from_mins(4), Box::pin(scenario))
         .await
         .expect("the test ends in time");
 }
@@ -80,10 +80,10 @@ async fn during<T>(
     };
     let code = format!("print('begun')\n{code}");
     let cell = Cell::new(code);
-    let call = sandbox.execute(CallId(id), &cell, &mut show);
+    let answer = sandbox.execute(CallId(id), &cell, &mut show);
     let event = async {
         begun.recv().await.expect("it begins");
         event.await
     };
-    tokio::join!(call, event)
+    tokio::join!(answer, event)
 }

@@ -128,6 +128,15 @@ impl PodSandbox {
         known: Option<&BootId>,
         env: &Variables,
     ) -> Result<Self, SandboxError> {
+        // What waits for clusters is large, and whoever calls should not have to be.
+        Box::pin(Self::found_or_made(options, known, env)).await
+    }
+
+    async fn found_or_made(
+        options: PodOptions,
+        known: Option<&BootId>,
+        env: &Variables,
+    ) -> Result<Self, SandboxError> {
         let cluster = Cluster::new(&options.client, &options.namespace);
         let name = options.owner.name();
         let mut known = known.cloned();
@@ -334,7 +343,7 @@ impl Sandbox for PodSandbox {
             // Another controller drives it: its Pod is not ours to remove.
             Err(error @ SandboxError::Superseded { .. }) => return Err(error),
             Err(error) => {
-                debug!(name = self.name, %error, "the daemon was not told to end; its Pod is deleted")
+                debug!(name = self.name, %error, "the daemon was not told to end; its Pod is deleted");
             }
         }
         self.remove().await

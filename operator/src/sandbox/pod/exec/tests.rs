@@ -48,17 +48,30 @@ impl Server {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let asking = Arc::clone(&asked);
         let serving = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let callback = move |request: &Request, mut response: Response| {
-                asking.lock().unwrap().push(request.uri().to_string());
-                let protocol = HeaderValue::from_static("v5.channel.k8s.io");
-                response.headers_mut().insert("sec-websocket-protocol", protocol);
-                Ok(response)
+            // Whoever asks about the Pod gets no answer.
+            let socket = loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let asking = Arc::clone(&asking);
+                #[expect(clippy::result_large_err, reason = "the library's own type")]
+                let callback = move |request: &Request, mut response: Response| {
+                    asking.lock().unwrap().push(request.uri().to_string());
+                    let protocol = HeaderValue::from_static("v5.channel.k8s.io");
+                    response.headers_mut().insert("sec-websocket-protocol", protocol);
+                    Ok(response)
+                };
+                if let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, callback).await {
+                    break socket;
+                }
             };
-            let socket = tokio_tungstenite::accept_hdr_async(stream, callback)
-                .await
-                .unwrap();
-            scene(socket).await;
+            let refuse = async {
+                while let Ok(connection) = listener.accept().await {
+                    drop(connection);
+                }
+            };
+            tokio::select! {
+                () = scene(socket) => {}
+                () = refuse => {}
+            }
         })
         .abort_handle();
         Self {

@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "literals of JSON read better by value"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;
