@@ -12,6 +12,7 @@ pub mod model_server;
 pub mod oci;
 pub mod place;
 pub mod proxy;
+pub mod relay;
 pub mod s3;
 
 /// The hash of some bytes, as `run.json` has it.

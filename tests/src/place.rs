@@ -138,12 +138,16 @@ pub fn identity(epoch: u64) -> Identity {
 }
 
 /// A dial of any transport.
-pub struct AnyDial(Box<dyn Dial>);
+pub struct AnyDial(pub Box<dyn Dial>);
 
 #[async_trait]
 impl Dial for AnyDial {
     async fn dial(&self) -> Result<Connection, DialError> {
         self.0.dial().await
+    }
+
+    async fn epitaph(&self) -> Option<String> {
+        self.0.epitaph().await
     }
 }
 
@@ -241,6 +245,14 @@ impl Subject {
         match &self.host {
             Host::Container(Some(container), _) => container,
             _ => panic!("this subject is no container"),
+        }
+    }
+
+    /// Its Pod, and the cluster.
+    pub fn pod(&self) -> (&PodSandbox, &Cluster) {
+        match &self.host {
+            Host::Pod(sandbox, cluster) => (sandbox, cluster),
+            _ => panic!("this subject is no Pod"),
         }
     }
 

@@ -1,18 +1,29 @@
 //! Torture: thousands of calls while the stream is cut at random offsets, either way.
 //!
+//! Over exec it is cut in three places: here, between here and the API server, and in the Pod, where the thin client
+//! is killed.
+//!
 //! Each call leaves a mark in its session and shows a text that no other call shows. In the end each mark is
 //! there once and each text came back whole. The last line counts; the exit code is 1 if anything went wrong.
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use cataloger::sandbox::client::{Attach, Client, Timing};
+use cataloger::sandbox::client::{Attach, Client, Dial, Timing};
+use cataloger::sandbox::pod::exec::ExecDial;
 use cataloger::sandbox::{CallId, Cell, Sandbox};
+use cataloger_tests::cluster::SANDBOXES;
 use cataloger_tests::cutting::Cutting;
-use cataloger_tests::place::{Place, Subject, identity};
+use cataloger_tests::place::{AnyDial, Place, Subject, identity};
+use cataloger_tests::relay::Relay;
 use clap::Parser;
+use tokio::io::AsyncReadExt as _;
+use tokio::task::AbortHandle;
+
+/// How long thin clients in a Pod are left in peace.
+const KILLS: Duration = Duration::from_millis(700);
 
 /// Calls over streams that are cut at random.
 #[derive(Debug, Parser)]
@@ -29,9 +40,9 @@ struct Arguments {
     /// Makes a run that can be repeated.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// In containers of the image instead of processes.
+    /// In Pods of the tests' cluster instead of processes.
     #[arg(long)]
-    container: bool,
+    pods: bool,
 }
 
 /// What went wrong in one sandbox, and how often its streams were cut.
@@ -89,15 +100,26 @@ fn expected(sandbox: u64, call: u64) -> String {
 }
 
 async fn torture(arguments: Arc<Arguments>, number: u64) -> Tally {
-    let place = if arguments.container {
-        Place::Container
-    } else {
-        Place::Local
-    };
+    let place = if arguments.pods { Place::Pod } else { Place::Local };
     let subject = Subject::bare(place).await;
     let mut tally = Tally::default();
-    let dial = Cutting::new(subject.dial(), arguments.seed * 1000 + number, arguments.mean);
-    let cuts = dial.cuts();
+    let seed = arguments.seed * 1000 + number;
+    let between = if arguments.pods {
+        Some(Between::start(&subject, seed, arguments.mean).await)
+    } else {
+        None
+    };
+    let dial = match &between {
+        Some(between) => between.dial(&subject),
+        None => subject.dial(),
+    };
+    let dial = Cutting::new(dial, seed, arguments.mean);
+    let mut cuts = vec![dial.cuts()];
+    cuts.extend(
+        between
+            .iter()
+            .flat_map(|between| [between.relay.cuts(), Arc::clone(&between.killed)]),
+    );
     let attach = Attach::Existing {
         boot: Some(subject.sandbox().boot()),
     };
@@ -160,8 +182,78 @@ async fn torture(arguments: Arc<Arguments>, number: u64) -> Tally {
             tally.lost += 1;
         }
     }
-    tally.cuts = cuts.load(Ordering::Relaxed);
+    tally.cuts = cuts.iter().map(|cuts| cuts.load(Ordering::Relaxed)).sum();
     drop(client);
+    drop(between);
     subject.discard().await;
     tally
+}
+
+/// What breaks a stream to a Pod beyond this process.
+struct Between {
+    relay: Relay,
+    client: kube::Client,
+    killed: Arc<AtomicU64>,
+    killing: AbortHandle,
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.killing.abort();
+    }
+}
+
+/// Kills the thin clients of a Pod, from a process beside them, and says how many.
+const KILL: &str = "\
+import os
+killed = 0
+for name in os.listdir('/proc'):
+    try:
+        if name.isdigit() and b'connect' in open(f'/proc/{name}/cmdline', 'rb').read().split(b'\\0')[:6]:
+            os.kill(int(name), 9)
+            killed += 1
+    except OSError: pass
+print(killed)
+";
+
+impl Between {
+    async fn start(subject: &Subject, seed: u64, mean: u64) -> Self {
+        let (sandbox, cluster) = subject.pod();
+        let mut config = cluster.config.clone();
+        let host = config.cluster_url.host().expect("an API server").to_owned();
+        let port = config.cluster_url.port_u16().unwrap_or(443);
+        // A TLS handshake alone is about 4 KB.
+        let relay = Relay::start(format!("{host}:{port}"), seed, 8_000 + 2 * mean).await;
+        config.cluster_url = format!("https://{}", relay.address()).parse().expect("a URL");
+        config.tls_server_name = Some(host);
+        let client = kube::Client::try_from(config).expect("a client");
+        let killed = Arc::new(AtomicU64::new(0));
+        let python = ["/opt/venv/bin/python", "-I", "-S", "-c", KILL];
+        let killer = ExecDial::of(cluster.pods(), sandbox.name(), sandbox.uid(), python);
+        let killing = tokio::spawn(kill(killer, Arc::clone(&killed))).abort_handle();
+        Self {
+            relay,
+            client,
+            killed,
+            killing,
+        }
+    }
+
+    fn dial(&self, subject: &Subject) -> AnyDial {
+        let (sandbox, _) = subject.pod();
+        let pods = kube::Api::namespaced(self.client.clone(), SANDBOXES);
+        AnyDial(Box::new(ExecDial::new(pods, sandbox.name(), sandbox.uid())))
+    }
+}
+
+async fn kill(killer: ExecDial, killed: Arc<AtomicU64>) {
+    loop {
+        let Ok(mut connection) = killer.dial().await else {
+            continue;
+        };
+        let mut said = String::new();
+        let _ = connection.reader.read_to_string(&mut said).await;
+        killed.fetch_add(said.trim().parse().unwrap_or(0), Ordering::Relaxed);
+        tokio::time::sleep(KILLS).await;
+    }
 }
