@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cataloger::sandbox::InstallationSecret;
 use cataloger::sandbox::pod::manifest::{Owner, PullPolicy, Shape};
-use cataloger::sandbox::pod::{Patience, PodOptions, sweep};
+use cataloger::sandbox::pod::{Patience, PodOptions, client, sweep};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 
 use crate::container::{last_line, repository};
 use crate::place::RUN;
+use crate::relay::Relay;
 
 /// The namespace of the tests' sandboxes.
 pub const SANDBOXES: &str = "cataloger-tests-sandboxes";
@@ -80,7 +81,7 @@ async fn brought_up() -> Cluster {
                 run("tests/cluster/load", &[&image]).await;
             }
             let config = config(&path).await;
-            let admin = Client::try_from(config).expect("a client");
+            let admin = client(config).expect("a client");
             install(&admin).await;
             tidy(&admin).await;
             (path, image, Arc::new(in_use))
@@ -88,13 +89,13 @@ async fn brought_up() -> Cluster {
         .await
         .clone();
     let config = config(&path).await;
-    let admin = Client::try_from(config.clone()).expect("a client");
+    let admin = client(config.clone()).expect("a client");
     let mut token = config.clone();
     token.auth_info = kube::config::AuthInfo {
         token: Some(token_of_operator(&admin).await.into()),
         ..kube::config::AuthInfo::default()
     };
-    let operator = Client::try_from(token).expect("a client");
+    let operator = client(token).expect("a client");
     Cluster {
         admin,
         operator,
@@ -211,6 +212,17 @@ impl Cluster {
         );
         options.patience.trouble = std::time::Duration::from_secs(3);
         options
+    }
+
+    /// An administrator whose connections go over a relay, and the relay; see [`Relay::start`] for `seed` and `mean`.
+    pub async fn relayed(&self, seed: u64, mean: u64) -> (Client, Relay) {
+        let mut config = self.config.clone();
+        let host = config.cluster_url.host().expect("an API server").to_owned();
+        let port = config.cluster_url.port_u16().unwrap_or(443);
+        let relay = Relay::start(format!("{host}:{port}"), seed, mean).await;
+        config.cluster_url = format!("https://{}", relay.address()).parse().expect("a URL");
+        config.tls_server_name = Some(host);
+        (client(config).expect("a client"), relay)
     }
 
     /// The Pods of the tests' sandboxes.

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// The relay. It ends when it is dropped.
@@ -16,6 +17,7 @@ use tokio::task::AbortHandle;
 pub struct Relay {
     address: SocketAddr,
     cuts: Arc<AtomicU64>,
+    now: watch::Sender<()>,
     accepting: AbortHandle,
 }
 
@@ -35,6 +37,7 @@ impl Relay {
         let address = listener.local_addr().expect("the address of a listener");
         let cuts = Arc::new(AtomicU64::new(0));
         let counting = Arc::clone(&cuts);
+        let (now, told) = watch::channel(());
         let accepting = tokio::spawn(async move {
             let mut random = StdRng::seed_from_u64(seed);
             while let Ok((down, _)) = listener.accept().await {
@@ -45,11 +48,17 @@ impl Relay {
                     (u64::MAX, left)
                 };
                 let (upstream, cuts) = (upstream.clone(), Arc::clone(&counting));
+                let mut now = told.clone();
+                now.mark_unchanged();
                 tokio::spawn(async move {
                     if let Ok(up) = TcpStream::connect(&upstream).await {
-                        if pass(down, up, limits).await {
-                            cuts.fetch_add(1, Ordering::Relaxed);
+                        let cut = tokio::select! {
+                            cut = pass(down, up, limits) => cut,
+                            changed = now.changed() => changed.is_ok(),
                         };
+                        if cut {
+                            cuts.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 });
             }
@@ -58,8 +67,14 @@ impl Relay {
         Self {
             address,
             cuts,
+            now,
             accepting,
         }
+    }
+
+    /// Cuts all connections that there are.
+    pub fn cut(&self) {
+        self.now.send_replace(());
     }
 
     /// Where it is.

@@ -138,11 +138,11 @@ async fn torture(arguments: Arc<Arguments>, number: u64) -> Tally {
                 "marks = globals().get('marks', [])\nmarks.append({call})\nprint('<{number}.{call}>' * {times}, end='')"
             ))
         };
-        let mut seen = String::new();
-        let mut show = |chunk: cataloger::sandbox::Chunk| seen.push_str(&chunk.text);
+        let mut shown = String::new();
+        let mut show = |chunk: cataloger::sandbox::Chunk| shown.push_str(&chunk.text);
         match client.execute(CallId(call), &cell, &mut show).await {
             Ok(executed) => {
-                if executed.output != wanted || !wanted.starts_with(&seen) {
+                if executed.output != wanted || !wanted.starts_with(&shown) {
                     eprintln!(
                         "torture: call {number}.{call} was answered by {:.100}",
                         executed.output
@@ -219,18 +219,12 @@ print(killed)
 impl Between {
     async fn start(subject: &Subject, seed: u64, mean: u64) -> Self {
         let (sandbox, cluster) = subject.pod();
-        let mut config = cluster.config.clone();
-        let host = config.cluster_url.host().expect("an API server").to_owned();
-        let port = config.cluster_url.port_u16().unwrap_or(443);
         // A TLS handshake alone is about 4 KB.
-        let relay = Relay::start(format!("{host}:{port}"), seed, 8_000 + 2 * mean).await;
-        config.cluster_url = format!("https://{}", relay.address()).parse().expect("a URL");
-        config.tls_server_name = Some(host);
-        let client = kube::Client::try_from(config).expect("a client");
+        let (client, relay) = cluster.relayed(seed, 8_000 + 2 * mean).await;
         let killed = Arc::new(AtomicU64::new(0));
         let python = ["/opt/venv/bin/python", "-I", "-S", "-c", KILL];
-        let killer = ExecDial::of(cluster.pods(), sandbox.name(), sandbox.uid(), python);
-        let killing = tokio::spawn(kill(killer, Arc::clone(&killed))).abort_handle();
+        let dial = ExecDial::of(cluster.pods(), sandbox.name(), sandbox.uid(), python);
+        let killing = tokio::spawn(kill(dial, Arc::clone(&killed))).abort_handle();
         Self {
             relay,
             client,
@@ -246,9 +240,9 @@ impl Between {
     }
 }
 
-async fn kill(killer: ExecDial, killed: Arc<AtomicU64>) {
+async fn kill(dial: ExecDial, killed: Arc<AtomicU64>) {
     loop {
-        let Ok(mut connection) = killer.dial().await else {
+        let Ok(mut connection) = dial.dial().await else {
             continue;
         };
         let mut said = String::new();

@@ -4,6 +4,7 @@
 //! can go on with it. Dropping a sandbox leaves the Pod to the next one; [`Sandbox::close`] removes it, and
 //! [`sweep`] what nobody has closed.
 
+mod client;
 mod cluster;
 pub mod exec;
 pub mod manifest;
@@ -21,6 +22,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client as KubeClient;
 use tracing::{debug, info};
 
+pub use self::client::client;
 pub use self::cluster::Patience;
 use self::cluster::{Cluster, Created};
 use self::exec::ExecDial;

@@ -1,12 +1,13 @@
 //! Benches. They print figures, each beside something of the same run; they judge nothing.
 
 mod catalogs;
+mod pods;
 mod runs;
 mod sandbox;
 mod usage;
 
 use cataloger_tests::place::Place;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::catalogs::Size;
 
@@ -16,9 +17,12 @@ const ROWS: u64 = 1000;
 /// Benches of the sandbox, of runs and of catalogs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// In a container of the image as well.
-    #[arg(long)]
-    container: bool,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How many Pods there are at once.
+    #[arg(long, default_value_t = 50)]
+    pods: usize,
     /// How many calls are timed.
     #[arg(long, default_value_t = 2000)]
     calls: usize,
@@ -34,32 +38,39 @@ struct Arguments {
     /// How many rows the large table has; 0 leaves it out.
     #[arg(long, default_value_t = 20_000_000)]
     rows: u64,
-    /// Only the engine of runs, with a played model.
-    #[arg(long)]
-    only_runs: bool,
-    /// Only catalogs of large databases.
-    #[arg(long, conflicts_with = "only_runs")]
-    only_catalogs: bool,
+}
+
+/// A part of the benches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The sandbox, as a process.
+    Sandbox,
+    /// The sandbox in Pods of the tests' cluster.
+    Pods,
+    /// The engine of runs, with a played model.
+    Runs,
+    /// Catalogs of large databases.
+    Catalogs,
 }
 
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    let mut places = vec![Place::Local];
-    if arguments.container {
-        places.push(Place::Container);
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    if wanted(Part::Sandbox) {
+        sandbox::all(Place::Local, arguments.calls, arguments.starts).await;
     }
-    let only = arguments.only_runs || arguments.only_catalogs;
-    if !only {
-        for place in places {
-            sandbox::all(place, arguments.calls, arguments.starts).await;
-        }
+    if wanted(Part::Pods) {
+        sandbox::all(Place::Pod, arguments.calls, arguments.starts).await;
+        pods::starts(arguments.starts).await;
+        pods::losses(arguments.calls / 20).await;
+        pods::many(arguments.pods).await;
     }
-    if !only || arguments.only_runs {
+    if wanted(Part::Runs) {
         runs::share(arguments.turns).await;
         runs::memory(arguments.turns).await;
     }
-    if !only || arguments.only_catalogs {
+    if wanted(Part::Catalogs) {
         let many = arguments.tables.iter().map(|tables| Size {
             tables: *tables,
             rows: ROWS,

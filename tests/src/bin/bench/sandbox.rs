@@ -4,9 +4,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cataloger::sandbox::Cell;
+use cataloger::sandbox::client::Dial;
+use cataloger::sandbox::pod::exec::ExecDial;
 use cataloger_tests::measure::Times;
 use cataloger_tests::place::{Place, Subject, Wish};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// All of them, in a place.
 pub(crate) async fn all(place: Place, number: usize, number_of_starts: usize) {
@@ -20,17 +22,49 @@ pub(crate) async fn all(place: Place, number: usize, number_of_starts: usize) {
 /// About what a call for `1` and its answer have.
 const ECHO_BYTES: usize = 450;
 
-/// `execute("1")` against the echo of as many bytes through bare pipes, taken in turn.
-async fn calls(place: Place, number: usize) {
-    let subject = Subject::full(place).await;
-    let mut echo = tokio::process::Command::new("cat")
+/// A process that says what it hears: the least that a stream can do.
+struct Echo {
+    to: Box<dyn AsyncWrite + Send + Unpin>,
+    from: Box<dyn AsyncRead + Send + Unpin>,
+    _guard: Box<dyn std::any::Any>,
+}
+
+const ECHO: &str = "import os\nwhile data := os.read(0, 65536): os.write(1, data)";
+
+/// Through pipes of this machine, or through exec into the same Pod.
+async fn echo(subject: &Subject) -> Echo {
+    if subject.place() == Place::Pod {
+        let (sandbox, cluster) = subject.pod();
+        let python = ["/opt/venv/bin/python", "-I", "-S", "-c", ECHO];
+        let exec = ExecDial::of(cluster.pods(), sandbox.name(), sandbox.uid(), python);
+        let connection = exec.dial().await.expect("exec opens");
+        return Echo {
+            to: connection.writer,
+            from: connection.reader,
+            _guard: Box::new(connection.guard),
+        };
+    }
+    let mut process = tokio::process::Command::new("cat")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .expect("cat can be started");
-    let mut to = echo.stdin.take().expect("it is piped");
-    let mut from = echo.stdout.take().expect("it is piped");
+    Echo {
+        to: Box::new(process.stdin.take().expect("it is piped")),
+        from: Box::new(process.stdout.take().expect("it is piped")),
+        _guard: Box::new(process),
+    }
+}
+
+/// `execute("1")` against the echo of as many bytes through bare pipes, or bare exec, taken in turn.
+async fn calls(place: Place, number: usize) {
+    let subject = Subject::full(place).await;
+    let Echo {
+        mut to,
+        mut from,
+        _guard,
+    } = echo(&subject).await;
     let cell = Cell::new("1");
     let (mut calls, mut echoes) = (Times::default(), Times::default());
     let mut buffer = vec![0; ECHO_BYTES];
@@ -55,7 +89,7 @@ async fn calls(place: Place, number: usize) {
         }
     }
     println!("bench: {place:?} execute(\"1\") {calls}");
-    println!("bench: {place:?} pipe echo of {ECHO_BYTES} bytes {echoes}");
+    println!("bench: {place:?} echo of {ECHO_BYTES} bytes {echoes}");
     println!(
         "bench: {place:?} execute over echo ratio={:.1}",
         calls.ratio(&echoes)
