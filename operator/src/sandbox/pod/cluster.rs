@@ -313,6 +313,8 @@ fn obstacle(status: &Status) -> Obstacle {
     let said = &status.message;
     match status.code {
         403 if said.contains("exceeded quota") => Obstacle::Quota,
+        // An API server that has just started does not know the roles yet that it reads bindings to.
+        403 if said.contains("RBAC: ") && said.ends_with("not found") => Obstacle::Unreachable,
         // Of a user, it is about a role; all else that is forbidden, an admission plugin has looked at.
         401 | 403 if said.contains("is forbidden: User ") || status.code == 401 => Obstacle::Forbidden,
         408 | 429 | 500..=599 => Obstacle::Unreachable,
@@ -341,6 +343,11 @@ mod tests {
                 403,
                 r#"pods is forbidden: User "system:serviceaccount:a:b" cannot create resource "pods""#,
                 Obstacle::Forbidden,
+            ),
+            (
+                403,
+                r#"pods "x" is forbidden: User "a" cannot delete resource "pods": RBAC: role.rbac.authorization.k8s.io "b" not found"#,
+                Obstacle::Unreachable,
             ),
             (401, "Unauthorized", Obstacle::Forbidden),
             (
