@@ -5,11 +5,10 @@
 # buildah. It wants `program` (who speaks, in messages) and `name` (the image's, without a tag), and gives:
 #
 #   begin WORKPLACE ARGUMENT...   reads the arguments, picks the engine and locks the workplace
-#   found                         ends the script, if nothing has changed since what is asked for was made
 #   tools PROGRAM...              without Docker: installs those that are missing; settles on a storage driver
 #   have IMAGE, drop IMAGE        whether there is such an image; removes it
 #   certificates                  lets the build trust what this machine does, by the secret `ca`
-#   finish                        tags the image, unpacks it if asked to, and says where it is
+#   finish                        tags the image, and says its name if asked to
 #   old DIRECTORY                 names of files in it that can go
 #
 # and the variables cache, engine, scratch (a directory that goes at the end), secrets (the engine's arguments) and
@@ -29,16 +28,14 @@ begin() { # begin WORKPLACE ARGUMENT...
   shift
   for argument; do
     case $argument in
-      --image | --rootfs)
-        [ -z "$wanted" ] || fail "one of --image and --rootfs, not both"
-        wanted=${argument#--} ;;
+      --image) wanted=yes ;;
       -*) fail "unknown option: $argument" ;;
       *) tag=$argument ;;
     esac
   done
 
   cache=${CATALOGER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cataloger}/$workplace
-  mkdir -p "$cache/rootfs" "$cache/built/package"
+  mkdir -p "$cache/built/package"
   exec 9>"$cache/lock"
   flock 9
 
@@ -54,19 +51,6 @@ begin() { # begin WORKPLACE ARGUMENT...
 cleanup() {
   [ -z "$working" ] || buildah rm "$working" >/dev/null 2>&1 || true
   rm -rf "$scratch"
-}
-
-found() {
-  local unpacked=$cache/rootfs/$key directory
-  if [ "$wanted" = rootfs ] && [ -s "$unpacked" ]; then
-    directory=$(cat "$unpacked")
-    # After a restart of the machine it is an empty directory.
-    if [ -n "$(ls -A "$directory" 2>/dev/null)" ]; then
-      touch "$unpacked"
-      printf '%s\n' "$directory"
-      exit
-    fi
-  fi
 }
 
 tools() { # tools PROGRAM...
@@ -113,42 +97,17 @@ size() { # size IMAGE: as one reads it
 }
 
 finish() {
-  local image=$name:$key unpacked=$cache/rootfs/$key container=${name#localhost/}-rootfs
+  local image=$name:$key gone
   "$engine" tag "$image" "$name:$tag"
   say "$name:$tag is ready after $((SECONDS - began)) s: $(size "$image"), by $engine${STORAGE_DRIVER:+ with storage driver $STORAGE_DRIVER}"
 
-  if [ "$wanted" = rootfs ]; then
-    if [ "$engine" = docker ]; then
-      say "unpacking it"
-      rm -rf "$unpacked.d"
-      mkdir "$unpacked.d"
-      local created
-      created=$(docker create "$image")
-      docker export "$created" | tar -x -C "$unpacked.d"
-      docker rm "$created" >/dev/null
-      printf '%s\n' "$unpacked.d" >"$unpacked"
-    else
-      buildah inspect "$container-$key" >/dev/null 2>&1 ||
-        buildah from --pull-never --name "$container-$key" "$image" >/dev/null
-      buildah mount "$container-$key" >"$unpacked"
-    fi
-  fi
-
-  local gone
   touch "$cache/built/package/$key"
-  for gone in $(old "$cache/rootfs"); do
-    [ "$engine" = docker ] || buildah rm "$container-$gone" >/dev/null 2>&1 || true
-    rm -rf "$cache/rootfs/$gone" "$cache/rootfs/$gone.d"
-  done
   for gone in $(old "$cache/built/package"); do
     drop "$name:$gone"
     rm -f "$cache/built/package/$gone"
   done
 
-  case $wanted in
-    rootfs) cat "$unpacked" ;;
-    image) printf '%s\n' "$image" ;;
-  esac
+  [ -z "$wanted" ] || printf '%s\n' "$image"
 }
 
 # The newest five stay, and all that was used in the last two hours.

@@ -20,9 +20,10 @@ use kube::{Api, Client, Config};
 use serde::Deserialize as _;
 use tokio::sync::OnceCell;
 
-use crate::container::{last_line, repository};
 use crate::place::RUN;
 use crate::relay::Relay;
+use crate::script::{last_line, repository, run};
+use crate::volume;
 
 /// The namespace of the tests' sandboxes.
 pub const SANDBOXES: &str = "cataloger-tests-sandboxes";
@@ -106,17 +107,6 @@ async fn brought_up() -> Cluster {
     }
 }
 
-/// Runs a script of this repository.
-pub async fn run(script: &str, arguments: &[&str]) {
-    let status = tokio::process::Command::new(repository().join(script))
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .status()
-        .await
-        .unwrap_or_else(|error| panic!("{script}: {error}"));
-    assert!(status.success(), "{script} {arguments:?} failed");
-}
-
 async fn config(path: &std::path::Path) -> Config {
     let kubeconfig = Kubeconfig::read_from(path).expect("a KUBECONFIG");
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -174,9 +164,11 @@ async fn tidy(admin: &Client) {
         let process = uid.split('-').next().unwrap_or_default();
         std::path::Path::new("/proc").join(process).exists()
     };
-    sweep(admin, SANDBOXES, INSTALLATION, &Patience::default(), lives)
-        .await
-        .expect("abandoned sandboxes can be removed");
+    for namespace in [SANDBOXES, volume::NAMESPACE] {
+        sweep(admin, namespace, INSTALLATION, &Patience::default(), lives)
+            .await
+            .expect("abandoned sandboxes can be removed");
+    }
 }
 
 async fn token_of_operator(admin: &Client) -> String {
@@ -246,11 +238,12 @@ impl Cluster {
         run("tests/cluster/signal", &[&id]).await;
     }
 
-    /// A namespace with labels, there from now on.
+    /// A namespace that enforces the restricted profile, there from now on.
     pub async fn namespace(&self, name: &str) {
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
-        let namespace =
-            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let labels = serde_json::json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        let metadata = serde_json::json!({"name": name, "labels": labels});
+        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
         namespaces
             .patch(
                 name,

@@ -1,4 +1,4 @@
-//! Real database servers for tests, each with a directory and a port of its own.
+//! Real database servers for tests on this machine, each with a directory and a port of its own.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,20 @@ const START: Duration = Duration::from_mins(1);
 
 /// The password of every test user. Odd on purpose: it must survive URLs.
 pub const PASSWORD: &str = "s3cr%t/with@odd:parts";
+
+/// The same, for a URL.
+pub(crate) fn encoded_password() -> String {
+    PASSWORD
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
 
 /// A server that ends when it is dropped.
 #[derive(Debug)]
@@ -89,16 +103,7 @@ impl Server {
     }
 
     fn url_of(&self, user: &str) -> String {
-        let password: String = PASSWORD
-            .bytes()
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            })
-            .collect();
+        let password = encoded_password();
         format!("{}://{user}:{password}@127.0.0.1:{}/shop", self.scheme, self.port)
     }
 }
@@ -145,7 +150,7 @@ fn directory_for(user: &str) -> TempDir {
     directory
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -178,7 +183,7 @@ fn wait_for(what: &str, process: &mut Child, mut probe: impl FnMut() -> Command)
 }
 
 /// The newest PostgreSQL of this machine.
-fn postgres_programs() -> PathBuf {
+pub(crate) fn postgres_programs() -> PathBuf {
     let mut found: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
         .expect("PostgreSQL is installed (tests/prepare does that)")
         .filter_map(Result::ok)

@@ -4,16 +4,17 @@ pub mod author;
 pub mod browser;
 pub mod cluster;
 pub mod command;
-pub mod container;
 pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod model_server;
-pub mod oci;
 pub mod place;
 pub mod proxy;
 pub mod relay;
 pub mod s3;
+pub mod script;
+pub mod served;
+pub mod volume;
 
 /// The hash of some bytes, as `run.json` has it.
 pub fn sha256(bytes: &[u8]) -> String {

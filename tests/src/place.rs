@@ -1,4 +1,4 @@
-//! One suite, two transports: a sandbox as a process of this machine, or in a container of the real image.
+//! One suite, two transports: a sandbox as a process of this machine, or the real image in a Pod.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cataloger::sandbox::client::{Attach, Client, Connection, Dial, DialError, Identity, Timing};
 use cataloger::sandbox::local::{Interpreter, LocalOptions, LocalSandbox};
-use cataloger::sandbox::pod::PodSandbox;
-use cataloger::sandbox::pod::manifest::Shape;
+use cataloger::sandbox::pod::reach::{SystemResolver, reach};
+use cataloger::sandbox::pod::{PodOptions, PodSandbox};
 use cataloger::sandbox::{
     CallId, Cell, Chunk, DaemonStatus, Executed, InstallationSecret, Sandbox, SandboxError, Variables,
     WasReset,
@@ -18,7 +18,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::sync::OnceCell;
 
 use crate::cluster::{Cluster, cluster};
-use crate::container::{self, Container};
+use crate::script::{last_line, repository};
+use crate::volume::Claim;
 
 /// The run that every sandbox of the tests belongs to.
 pub const RUN: &str = "20261121T120000Z";
@@ -28,8 +29,6 @@ pub const RUN: &str = "20261121T120000Z";
 pub enum Place {
     /// A process on this machine.
     Local,
-    /// The image, in a container.
-    Container,
     /// The image, in a Pod of the tests' cluster.
     Pod,
 }
@@ -41,17 +40,16 @@ pub struct Wish {
     pub packages: bool,
     /// How much memory the session may use.
     pub memory: Option<u64>,
-    /// The limit of the container's memory cgroup, which the daemon finds by itself.
+    /// The limit of the Pod's memory cgroup, which the daemon finds by itself.
     pub cgroup: Option<u64>,
     /// How many processes.
     pub processes: Option<u32>,
     /// The environment of its session.
     pub env: Vec<(String, String)>,
-    /// Reach databases on this machine.
-    pub network: bool,
-    /// Directories of this machine that it may read: where they are, and where it sees them (a container
-    /// only; a process sees them where they are).
-    pub mounts: Vec<(PathBuf, PathBuf)>,
+    /// The host and the port of a database that a Pod may reach; a process may reach all.
+    pub reach: Option<(String, u16)>,
+    /// What a Pod sees at `/data`; a process sees all.
+    pub data: Option<Claim>,
 }
 
 impl Wish {
@@ -72,17 +70,34 @@ impl Wish {
     }
 
     /// For a Pod.
-    fn shape(&self, shape: &mut Shape) {
-        shape.arguments = self.arguments();
+    async fn pod(&self, cluster: &Cluster) -> PodOptions {
+        let mut options = cluster.options();
+        options.shape.arguments = self.arguments();
         if let Some(bytes) = self.cgroup {
-            let memory = Quantity(bytes.to_string());
-            shape.resources.requests = None;
-            shape
-                .resources
-                .limits
-                .get_or_insert_default()
-                .insert("memory".into(), memory);
+            let resources = &mut options.shape.resources;
+            for amounts in [&mut resources.requests, &mut resources.limits] {
+                let memory = Quantity(bytes.to_string());
+                amounts.get_or_insert_default().insert("memory".into(), memory);
+            }
         }
+        if let Some((host, port)) = &self.reach {
+            let found = reach(
+                &cluster.operator,
+                &SystemResolver,
+                "sales",
+                "cluster.local",
+                host,
+                *port,
+            )
+            .await
+            .expect("the database is there");
+            options.destinations = found.destinations;
+            options.names.hosts = found.hosts;
+        }
+        if let Some(claim) = &self.data {
+            claim.mount(&mut options, "/data");
+        }
+        options
     }
 }
 
@@ -92,9 +107,7 @@ pub async fn python() -> PathBuf {
     match std::env::var_os("CATALOGER_PYTHON") {
         Some(given) => PathBuf::from(given),
         None => MADE
-            .get_or_init(|| async {
-                PathBuf::from(container::last_line("sandbox-image/environment", &[]).await)
-            })
+            .get_or_init(|| async { PathBuf::from(last_line("sandbox-image/environment", &[]).await) })
             .await
             .clone(),
     }
@@ -104,13 +117,12 @@ pub async fn python() -> PathBuf {
 pub async fn interpreter() -> Interpreter {
     Interpreter {
         python: python().await,
-        package: container::repository().join("sandbox-image/src"),
+        package: repository().join("sandbox-image/src"),
     }
 }
 
 enum Host {
-    Local(LocalSandbox),
-    Container(Option<Container>, Client),
+    Local(Box<LocalSandbox>),
     Pod(Box<PodSandbox>, Box<Cluster>),
 }
 
@@ -171,6 +183,11 @@ impl Subject {
 
     /// A sandbox as wished.
     pub async fn start(place: Place, wish: Wish) -> Self {
+        // What waits for clusters is large, and tests should not have to be.
+        Box::pin(Self::started(place, wish)).await
+    }
+
+    async fn started(place: Place, wish: Wish) -> Self {
         let env: Variables = wish.env.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         let host = match place {
             Place::Local => {
@@ -185,35 +202,12 @@ impl Subject {
                 if let Some(number) = wish.processes {
                     options.limits.processes = number;
                 }
-                Host::Local(
-                    LocalSandbox::start(options)
-                        .await
-                        .expect("a local sandbox starts"),
-                )
-            }
-            Place::Container => {
-                let mut settings = container::Settings {
-                    network: wish.network,
-                    memory: wish.cgroup,
-                    mounts: wish.mounts.clone(),
-                    ..container::Settings::default()
-                };
-                settings.arguments = wish.arguments();
-                let container = Container::start(&settings).await.expect("a container starts");
-                let client = Client::connect(
-                    container.dial(),
-                    identity(1),
-                    Attach::New { env },
-                    Timing::default(),
-                )
-                .await
-                .expect("its daemon answers");
-                Host::Container(Some(container), client)
+                let sandbox = LocalSandbox::start(options).await;
+                Host::Local(Box::new(sandbox.expect("a local sandbox starts")))
             }
             Place::Pod => {
                 let cluster = Box::new(cluster().await);
-                let mut options = cluster.options();
-                wish.shape(&mut options.shape);
+                let options = wish.pod(&cluster).await;
                 let sandbox = PodSandbox::open(options, None, &env).await;
                 Host::Pod(Box::new(sandbox.expect("a Pod starts")), cluster)
             }
@@ -234,17 +228,8 @@ impl Subject {
     /// The trait object.
     pub fn sandbox(&self) -> &dyn Sandbox {
         match &self.host {
-            Host::Local(sandbox) => sandbox,
-            Host::Container(_, client) => client,
+            Host::Local(sandbox) => &**sandbox,
             Host::Pod(sandbox, _) => &**sandbox,
-        }
-    }
-
-    /// Its container.
-    pub fn container(&self) -> &Container {
-        match &self.host {
-            Host::Container(Some(container), _) => container,
-            _ => panic!("this subject is no container"),
         }
     }
 
@@ -252,7 +237,7 @@ impl Subject {
     pub fn pod(&self) -> (&PodSandbox, &Cluster) {
         match &self.host {
             Host::Pod(sandbox, cluster) => (sandbox, cluster),
-            _ => panic!("this subject is no Pod"),
+            Host::Local(_) => panic!("this subject is no Pod"),
         }
     }
 
@@ -260,8 +245,6 @@ impl Subject {
     pub fn dial(&self) -> AnyDial {
         match &self.host {
             Host::Local(sandbox) => AnyDial(Box::new(sandbox.dial())),
-            Host::Container(Some(container), _) => AnyDial(Box::new(container.dial())),
-            Host::Container(None, _) => panic!("the container is gone"),
             Host::Pod(sandbox, _) => AnyDial(Box::new(sandbox.dial())),
         }
     }
@@ -362,7 +345,7 @@ impl Subject {
     pub fn file(&self, name: &str) -> Vec<u8> {
         match &self.host {
             Host::Local(sandbox) => std::fs::read(sandbox.directory().join(name)).expect("it is there"),
-            Host::Container(..) | Host::Pod(..) => panic!("files of a container are not read here"),
+            Host::Pod(..) => panic!("files of a Pod are not read here"),
         }
     }
 
@@ -376,10 +359,6 @@ impl Subject {
                 rustix::process::kill_process(pid.expect("it has one"), rustix::process::Signal::KILL)
                     .expect("it can be killed");
             }
-            Host::Container(container, _) => {
-                let container = container.as_ref().expect("it is there");
-                container.signal("KILL").await.expect("it can be killed");
-            }
             Host::Pod(sandbox, cluster) => cluster.kill(sandbox.name()).await,
         }
     }
@@ -388,25 +367,12 @@ impl Subject {
     pub async fn discard(mut self) {
         match &mut self.host {
             Host::Local(sandbox) => sandbox.close().await.expect("nothing is left of it"),
-            Host::Container(container, _) => {
-                let container = container.take().expect("it is there");
-                container.remove().await.expect("it can be removed");
-            }
             Host::Pod(sandbox, _) => sandbox.remove().await.expect("it can be removed"),
         }
     }
 
     /// Ends it, and looks that nothing is left.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         self.sandbox().close().await.expect("it can be closed");
-        if let Host::Container(container, _) = &mut self.host {
-            let mut container = container.take().expect("it is closed once");
-            assert_eq!(
-                container.wait().await.expect("it ends"),
-                Some(0),
-                "the daemon's exit code"
-            );
-            container.remove().await.expect("it can be removed");
-        }
     }
 }

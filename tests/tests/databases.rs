@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use cataloger::sandbox::Cell;
-use cataloger_tests::databases::{PASSWORD, mariadb, postgres};
+use cataloger_tests::cluster::cluster;
+use cataloger_tests::databases::{PASSWORD, postgres};
 use cataloger_tests::place::{Place, Subject, Wish};
+use cataloger_tests::served::Served;
+use cataloger_tests::volume::Claim;
 
 const TABLES: &str =
     "CREATE TABLE shops (id integer PRIMARY KEY, name varchar(40), opened date, share numeric(6, 3));
@@ -26,18 +29,14 @@ assert db.sql('SELECT id, name FROM shops WHERE id = 1').execute()['name'][0] ==
 t.order_by('id')
 ";
 
-async fn reads(place: Place, url: &str, writes: &str, mounts: Vec<(std::path::PathBuf, std::path::PathBuf)>) {
-    let subject = Subject::start(
-        place,
-        Wish {
-            packages: true,
-            network: true,
-            env: vec![("DATABASE_URL".into(), url.into())],
-            mounts,
-            ..Wish::default()
-        },
-    )
-    .await;
+async fn reads(place: Place, url: String, writes: &str, wish: Wish) {
+    let env = vec![("DATABASE_URL".into(), url)];
+    let wish = Wish {
+        packages: true,
+        env,
+        ..wish
+    };
+    let subject = Subject::start(place, wish).await;
     let cell = |code: &str| Cell {
         timeout: Duration::from_mins(2),
         ..Cell::new(code)
@@ -71,43 +70,48 @@ async fn reads(place: Place, url: &str, writes: &str, mounts: Vec<(std::path::Pa
     subject.close().await;
 }
 
+const INSERT: &str = "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")";
+
+/// In a Pod that may reach the server and nothing else.
+async fn reads_in_a_pod(served: &Served) {
+    let wish = Wish {
+        reach: Some(served.place()),
+        ..Wish::default()
+    };
+    reads(Place::Pod, served.url(), INSERT, wish).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_read() {
     // Who may even write: being read-only is the session's.
     let server = postgres(TABLES);
-    for place in [Place::Local, Place::Container] {
-        reads(
-            place,
-            &server.url_of_writer(),
-            "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
-            vec![],
-        )
-        .await;
+    reads(Place::Local, server.url_of_writer(), INSERT, Wish::default()).await;
+    if cluster().await.own {
+        reads_in_a_pod(&Served::postgres(TABLES)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_is_read() {
-    // Likewise.
-    let server = mariadb(TABLES);
     // MySQL's driver has no ready-made package: a local environment may lack it, the image never.
-    reads(
-        Place::Container,
-        &server.url_of_writer(),
-        "db.raw_sql(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")",
-        vec![],
-    )
-    .await;
+    if cluster().await.own {
+        reads_in_a_pod(&Served::mariadb(TABLES)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_are_read() {
     let directory = tempfile::tempdir().expect("a directory");
-    std::os::unix::fs::chown(directory.path(), Some(1000), Some(1000)).ok();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).expect("it is ours");
+    let cluster = cluster().await;
+    let mut claim = None;
+    if cluster.own {
+        claim = Some(Claim::new(&cluster, directory.path()).await);
+    }
     for kind in ["sqlite", "duckdb"] {
-        let file = directory.path().join(format!("shop.{kind}"));
+        let name = format!("shop.{kind}");
+        let file = directory.path().join(&name);
         let maker = Subject::full(Place::Local).await;
         let made = maker
             .output(&format!(
@@ -120,17 +124,19 @@ async fn files_are_read() {
         let bytes = maker.file("x");
         maker.close().await;
         std::fs::write(&file, bytes).expect("it can be written");
-        let url = |path: &std::path::Path| format!("{kind}:///{}", path.display());
         let write = "db.con.execute(\"INSERT INTO shops VALUES (3, 'x', NULL, 1)\")";
-        reads(Place::Local, &url(&file), write, vec![]).await;
-        let inside = std::path::Path::new("/data");
-        let mounts = vec![(directory.path().to_owned(), inside.to_owned())];
-        reads(
-            Place::Container,
-            &url(&inside.join(format!("shop.{kind}"))),
-            write,
-            mounts,
-        )
-        .await;
+        let url = format!("{kind}:///{}", file.display());
+        reads(Place::Local, url, write, Wish::default()).await;
+        if claim.is_some() {
+            let data = claim.clone();
+            let wish = Wish {
+                data,
+                ..Wish::default()
+            };
+            reads(Place::Pod, format!("{kind}:////data/{name}"), write, wish).await;
+        }
+    }
+    if let Some(claim) = claim {
+        claim.remove().await;
     }
 }

@@ -1,84 +1,118 @@
-//! The operator's image: what is in it, and that it runs as a Pod under the restricted profile would run it.
+//! The operator's image: what is in it, and that it runs in a Pod under the restricted profile.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
-use cataloger_tests::container::last_line;
-use cataloger_tests::oci::{self, Contained};
+use cataloger_tests::cluster::{Cluster, cluster};
 use cataloger_tests::s3;
-use tokio::process::Command;
+use cataloger_tests::script::{self, last_line};
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{DeleteParams, LogParams, PostParams, WatchEvent, WatchParams};
+use serde_json::json;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-/// As the Dockerfile has it.
-const USER: u32 = 65532;
+/// The namespace of its Pods.
+const NAMESPACE: &str = "cataloger-tests-operator";
 const TIME: Duration = Duration::from_mins(1);
 
-/// The directory with the image's root file system, built at the first call.
-async fn root_filesystem() -> &'static Path {
-    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+/// The image's name, built at the first call.
+async fn built() -> &'static str {
+    static BUILT: OnceCell<String> = OnceCell::const_new();
     BUILT
         .get_or_init(|| async {
-            if let Ok(given) = std::env::var("CATALOGER_TEST_OPERATOR_ROOTFS") {
-                return PathBuf::from(given);
+            match std::env::var("CATALOGER_TEST_OPERATOR_IMAGE") {
+                Ok(given) => given,
+                Err(_) => last_line("operator/image", &["--image"]).await,
             }
-            PathBuf::from(last_line("operator/image", &["--rootfs"]).await)
         })
         .await
 }
 
-/// Runs the image's program to its end.
-async fn run(
-    arguments: &[&str],
-    environment: &[&str],
-    mounts: &[(PathBuf, PathBuf)],
-    network: bool,
-) -> Output {
-    let bundle = tempfile::tempdir().expect("a directory");
-    let state = tempfile::tempdir().expect("a directory");
-    let id = format!("cataloger-test-image-{:08x}", rand::random::<u32>());
-    // Where something is mounted `runc` makes a file or a directory, as containerd does in a layer of the container's.
-    let root = bundle.path().join("root");
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(root_filesystem().await)
-        .arg(&root)
-        .status()
-        .await;
-    assert!(copied.expect("cp starts").success());
-    let arguments: Vec<_> = [&["/usr/bin/cataloger"], arguments].concat();
-    let configuration = oci::configuration(&Contained {
-        root: &root,
-        id: &id,
-        user: USER,
-        arguments: &arguments,
-        environment,
-        directory: "/",
-        scratch: &[],
-        mounts,
-        network,
-        memory: Some(256 << 20),
-    });
-    std::fs::write(bundle.path().join("config.json"), configuration.to_string()).expect("a file");
-    let running = Command::new("runc")
-        .arg("--root")
-        .arg(state.path())
-        .args(["run", "--bundle"])
-        .arg(bundle.path())
-        .arg(&id)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    timeout(TIME, running)
-        .await
-        .expect("it ends in time")
-        .expect("runc starts")
+/// The image's name, in the cluster from now on.
+async fn loaded(cluster: &Cluster) -> &'static str {
+    let image = built().await;
+    if cluster.own {
+        script::run("tests/cluster/load", &[image]).await;
+    }
+    image
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// A directory with the image's files.
+async fn unpacked() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("it is text");
+    script::run("tests/unpack", &[built().await, path]).await;
+    directory
+}
+
+/// What a program said, and whether it ended well.
+#[derive(Debug)]
+struct Ended {
+    well: bool,
+    said: String,
+}
+
+/// Runs the image's program to its end, in a Pod under the restricted profile.
+async fn run(cluster: &Cluster, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    cluster.namespace(NAMESPACE).await;
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    // No uid: the kubelet runs it only if the image says one, and that is not root's.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "operator-"},
+        "spec": {
+            "automountServiceAccountToken": false, "enableServiceLinks": false, "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "operator", "image": loaded(cluster).await, "args": arguments, "env": environment,
+                "imagePullPolicy": if cluster.own { "Never" } else { "IfNotPresent" },
+                "resources": {"limits": {"memory": "256Mi"}},
+                "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                                    "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    let pod: Pod = serde_json::from_value(pod).expect("a Pod");
+    let pods: Api<Pod> = Api::namespaced(cluster.admin.clone(), NAMESPACE);
+    let made = pods
+        .create(&PostParams::default(), &pod)
+        .await
+        .expect("the profile lets it in");
+    let name = made.metadata.name.expect("it has a name");
+    let phase = timeout(TIME, ended(&pods, &name)).await;
+    let logs = pods.logs(&name, &LogParams::default()).await;
+    let last = pods.get(&name).await.expect("it is there").status;
+    pods.delete(&name, &DeleteParams::default().grace_period(0))
+        .await
+        .expect("it is there");
+    Ended {
+        well: phase.unwrap_or_else(|_| panic!("it does not end: {last:?}")) == "Succeeded",
+        said: logs.expect("it ran"),
+    }
+}
+
+/// The phase that a Pod ends in.
+async fn ended(pods: &Api<Pod>, name: &str) -> String {
+    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let events = pods.watch(&only, "0").await.expect("it can be watched");
+    let mut events = Box::pin(events);
+    loop {
+        let event = events.try_next().await.expect("it can be watched");
+        let Some(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else {
+            continue;
+        };
+        let phase = pod.status.and_then(|it| it.phase).unwrap_or_default();
+        if ["Succeeded", "Failed"].contains(&phase.as_str()) {
+            return phase;
+        }
+    }
 }
 
 /// What is below a directory and no directory, by name.
@@ -104,9 +138,9 @@ fn files(directory: &Path, below: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn it_holds_the_program_and_four_files() {
-    let root = root_filesystem().await;
+    let root = unpacked().await;
     assert_eq!(
-        files(root, root),
+        files(root.path(), root.path()),
         [
             "etc/group",
             "etc/nsswitch.conf",
@@ -119,9 +153,10 @@ async fn it_holds_the_program_and_four_files() {
 
 #[tokio::test]
 async fn it_runs_without_rights_on_a_root_that_it_cannot_write() {
-    let output = run(&["--version"], &[], &[], false).await;
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout).trim(), "cataloger 0.1.0");
+    let cluster = cluster().await;
+    let ended = run(&cluster, &["--version"], &[]).await;
+    assert!(ended.well, "{ended:?}");
+    assert_eq!(ended.said.trim(), "cataloger 0.1.0");
 }
 
 #[tokio::test]
@@ -138,7 +173,8 @@ async fn it_trusts_what_everybody_trusts_and_nothing_of_this_machine() {
             .filter(|block| !block.is_empty())
             .collect::<Vec<_>>()
     };
-    let bundle = certificates(&root_filesystem().await.join("etc/ssl/certs/ca-certificates.crt"));
+    let root = unpacked().await;
+    let bundle = certificates(&root.path().join("etc/ssl/certs/ca-certificates.crt"));
     assert!(bundle.len() > 100, "{}", bundle.len());
     for entry in std::fs::read_dir("/usr/local/share/ca-certificates")
         .into_iter()
@@ -154,96 +190,30 @@ async fn it_trusts_what_everybody_trusts_and_nothing_of_this_machine() {
     }
 }
 
-/// Answers questions for the one name with the loopback's address, and says that there is no other.
-fn name_server(name: &'static str) -> SocketAddr {
-    // A resolver asks port 53 only; each test has an address of its own.
-    let (socket, address) = (2..250)
-        .map(|last| SocketAddr::from((Ipv4Addr::new(127, 77, 53, last), 53)))
-        .find_map(|address| Some((UdpSocket::bind(address).ok()?, address)))
-        .expect("port 53 of some address of the loopback");
-    std::thread::spawn(move || {
-        let wanted: Vec<u8> = name
-            .split('.')
-            .flat_map(|label| {
-                [
-                    &[u8::try_from(label.len()).expect("it is short")],
-                    label.as_bytes(),
-                ]
-                .concat()
-            })
-            .chain([0])
-            .collect();
-        let mut buffer = [0; 512];
-        while let Ok((length, who)) = socket.recv_from(&mut buffer) {
-            let Some(question) = buffer.get(12..length) else {
-                continue;
-            };
-            let end = question
-                .iter()
-                .position(|byte| *byte == 0)
-                .map_or(0, |end| end + 5);
-            let Some(question) = question.get(..end) else {
-                continue;
-            };
-            let ours = question.starts_with(&wanted);
-            let address = ours && question.ends_with(&[0, 1, 0, 1]);
-            let mut answer = buffer[..2].to_vec();
-            answer.extend([
-                0x84,
-                if ours { 0x80 } else { 0x83 },
-                0,
-                1,
-                0,
-                u8::from(address),
-                0,
-                0,
-                0,
-                0,
-            ]);
-            answer.extend(question);
-            if address {
-                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
-            }
-            let _ = socket.send_to(&answer, who);
-        }
-    });
-    address
-}
-
 #[tokio::test]
 async fn it_resolves_names() {
-    let server = s3::Server::start();
-    let nameserver = name_server("s3.cataloger.test");
-    let directory = tempfile::tempdir().expect("a directory");
-    let configuration = directory.path().join("resolv.conf");
-    std::fs::write(&configuration, format!("nameserver {}\n", nameserver.ip())).expect("a file");
-    let port = server.endpoint().rsplit(':').next().expect("a port");
+    let cluster = cluster().await;
+    if !cluster.own {
+        return;
+    }
     let comment = async |host: &str| {
-        let endpoint = format!("AWS_ENDPOINT_URL=http://{host}:{port}");
-        let (id, secret) = (
-            format!("AWS_ACCESS_KEY_ID={}", s3::ID),
-            format!("AWS_SECRET_ACCESS_KEY={}", s3::SECRET),
-        );
-        let output = run(
-            &[
-                "comment",
-                "well done",
-                "--output",
-                &format!("s3://{}/there", s3::BUCKET),
-            ],
-            &[&endpoint, &id, &secret, "AWS_REGION=us-east-1"],
-            &[(configuration.clone(), PathBuf::from("/etc/resolv.conf"))],
-            true,
-        )
-        .await;
-        text(&output.stderr)
+        let page = format!("s3://{}/there", s3::BUCKET);
+        let endpoint = format!("http://{host}:7070");
+        let arguments = ["comment", "well done", "--output", &page];
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_ACCESS_KEY_ID", s3::ID),
+            ("AWS_SECRET_ACCESS_KEY", s3::SECRET),
+            ("AWS_REGION", "us-east-1"),
+        ];
+        run(&cluster, &arguments, &environment).await.said
     };
     // The bucket answered: it was found, and it is empty.
-    let said = comment("s3.cataloger.test").await;
+    let said = comment("s3.cataloger-tests").await;
     assert!(said.contains("there is no catalog"), "{said}");
-    let said = comment("elsewhere.cataloger.test").await;
+    let said = comment("elsewhere.cataloger-tests").await;
     assert!(
-        said.contains("elsewhere.cataloger.test") && !said.contains("there is no catalog"),
+        said.contains("elsewhere.cataloger-tests") && !said.contains("there is no catalog"),
         "{said}"
     );
 }

@@ -1,8 +1,10 @@
 //! Whoever comes next finds the sandbox of a run, and goes on with it; what nobody needs is swept away.
 
+use cataloger::sandbox::client::{Attach, Client, Timing};
 use cataloger::sandbox::pod::{PodSandbox, sweep};
 use cataloger::sandbox::{BootId, Sandbox, SandboxError, Variables};
 use cataloger_tests::cluster::{Cluster, SANDBOXES};
+use cataloger_tests::place::identity;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 
@@ -11,6 +13,7 @@ use crate::{bare, on_the_cluster, open, output};
 on_the_cluster!(
     goes_on_with_what_is_there,
     replaces_what_it_does_not_know,
+    ends_well_when_it_is_told,
     leaves_nothing_behind,
     sweeps_only_what_nobody_needs,
 );
@@ -53,6 +56,28 @@ async fn replaces_what_it_does_not_know(cluster: Cluster) {
     assert_eq!(second.name(), first.name());
     assert_eq!(output(&second, 1, "1").await, "1\n");
     second.close().await.unwrap();
+}
+
+/// Its Pod has nobody who kills it then.
+async fn ends_well_when_it_is_told(cluster: Cluster) {
+    let sandbox = open(bare(&cluster)).await.unwrap();
+    let attach = Attach::Existing {
+        boot: Some(sandbox.boot()),
+    };
+    let other = Client::connect(sandbox.dial(), identity(2), attach, Timing::default())
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+    let phase = loop {
+        let pod = cluster.pods().get(sandbox.name()).await.unwrap();
+        let phase = pod.status.unwrap().phase.unwrap();
+        if phase != "Running" {
+            break phase;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(phase, "Succeeded");
+    sandbox.remove().await.unwrap();
 }
 
 async fn leaves_nothing_behind(cluster: Cluster) {

@@ -3,7 +3,9 @@
 use cataloger::sandbox::pod::PodSandbox;
 use cataloger::sandbox::pod::manifest::{Volume, VolumeSource};
 use cataloger::sandbox::{CallId, Sandbox, Variables};
-use cataloger_tests::cluster::{Cluster, SANDBOXES, apply};
+use cataloger_tests::cluster::{Cluster, SANDBOXES};
+use cataloger_tests::databases;
+use cataloger_tests::volume::Claim;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Api;
@@ -72,40 +74,10 @@ async fn reads_a_database_on_a_volume(cluster: Cluster) {
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("shop.db");
-    let made = std::process::Command::new("python3")
-        .arg("-c")
-        .arg("import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('create table orders as select 7 as id')\nc.commit()")
-        .arg(&file)
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let readable = |path: &std::path::Path, mode| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    readable(directory.path(), 0o755);
-    readable(&file, 0o644);
-    let namespace = "cataloger-tests-volumes";
-    cluster.namespace(namespace).await;
-    let name = format!("shop-{}", std::process::id());
-    let volume = format!(
-        "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadOnlyMany], storageClassName: '', persistentVolumeReclaimPolicy: Retain, hostPath: {{path: '{}'}}, claimRef: {{name: {name}, namespace: {namespace}}}}}}}",
-        directory.path().display()
-    );
-    let claim = format!(
-        "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{accessModes: [ReadOnlyMany], storageClassName: '', volumeName: {name}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
-    );
-    for object in [volume, claim] {
-        apply(&cluster.admin, &serde_yaml::from_str(&object).unwrap()).await;
-    }
+    databases::sqlite(&file, "CREATE TABLE orders AS SELECT 7 AS id");
+    let claim = Claim::new(&cluster, directory.path()).await;
     let mut options = cluster.options();
-    options.client = cluster.admin.clone();
-    options.namespace = namespace.into();
-    options.shape.volumes = vec![Volume {
-        name: "shop".into(),
-        source: VolumeSource::Claim(name.clone()),
-        mounts: vec![("/data".into(), None)],
-    }];
+    claim.mount(&mut options, "/data");
     let env = Variables::from_iter([("DATABASE_URL", "sqlite:////data/shop.db")]);
     let sandbox = PodSandbox::open(options, None, &env).await.unwrap();
     let read = "connect_database().table('orders').to_pandas().id.tolist()";
@@ -113,17 +85,7 @@ async fn reads_a_database_on_a_volume(cluster: Cluster) {
     let write = "try: open('/data/x', 'w')\nexcept OSError as error: print(error.errno)";
     assert_eq!(output(&sandbox, 2, write).await, "30\n");
     sandbox.close().await.unwrap();
-    let claims: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> =
-        Api::namespaced(cluster.admin.clone(), namespace);
-    let volumes: Api<k8s_openapi::api::core::v1::PersistentVolume> = Api::all(cluster.admin.clone());
-    claims
-        .delete(&name, &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
-    volumes
-        .delete(&name, &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    claim.remove().await;
 }
 
 async fn has_room_only_where_it_was_given(cluster: Cluster) {

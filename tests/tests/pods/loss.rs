@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cataloger::sandbox::pod::{PodSandbox, manifest};
 use cataloger::sandbox::{Class, Executed, Loss, Sandbox, SandboxError, Status, Variables};
-use cataloger_tests::cluster::{Cluster, SANDBOXES, run};
+use cataloger_tests::cluster::{Cluster, SANDBOXES};
+use cataloger_tests::script::run;
 use kube::api::{DeleteParams, EvictParams, PostParams};
 use tokio::time::sleep;
 

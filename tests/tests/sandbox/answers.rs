@@ -41,6 +41,7 @@ async fn gives_the_same_answer_again(place: Place) {
         .expect("it runs");
     assert_eq!(count.output, "1\n");
     other.close().await.expect("it closes");
+    subject.discard().await;
 }
 
 async fn runs_an_id_at_most_once(place: Place) {
@@ -102,6 +103,7 @@ async fn answers_who_asks_while_it_runs(place: Place) {
     assert!(answer.output.starts_with("begun\n"), "{answer:?}");
     assert!(answer.output.starts_with(&seen) && !seen.is_empty(), "{seen:?}");
     other.close().await.expect("it closes");
+    subject.discard().await;
 }
 
 async fn keeps_answers_until_they_are_acknowledged(place: Place) {

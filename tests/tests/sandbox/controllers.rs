@@ -46,6 +46,7 @@ async fn shuts_out_lower_epochs(place: Place) {
     assert_eq!(answer.output, "1\n");
     assert_eq!(second.last_call(), CallId(3));
     second.close().await.expect("it closes");
+    subject.discard().await;
 }
 
 async fn knows_its_key(place: Place) {
@@ -127,6 +128,7 @@ async fn goes_on_over_streams_that_break(place: Place) {
     assert_eq!(log.output, "True\n");
     assert!(cuts.load(std::sync::atomic::Ordering::Relaxed) > 5);
     client.close().await.expect("it closes");
+    subject.discard().await;
 }
 
 async fn survives_garbage(place: Place) {

@@ -119,7 +119,7 @@ async fn cant_read_or_trace_the_trusted_processes(place: Place) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cant_seize_a_thin_client_as_it_starts() {
     crate::within_deadline(async {
-        let subject = subject(Place::Container).await;
+        let subject = subject(Place::Pod).await;
         subject.output(FIND).await;
         // Ends one thin client after the other, and lies in wait for the next from before its exec on.
         let seized = subject
@@ -195,9 +195,7 @@ async fn cant_stop_the_daemon(place: Place) {
     let boot = subject.sandbox().boot();
     let signals = match place {
         // PID 1 of a container is out of reach of every signal from within.
-        Place::Container | Place::Pod => {
-            "'TERM', 'INT', 'HUP', 'KILL', 'STOP', 'ABRT', 'SEGV', 'USR1', 'PIPE'"
-        }
+        Place::Pod => "'TERM', 'INT', 'HUP', 'KILL', 'STOP', 'ABRT', 'SEGV', 'USR1', 'PIPE'",
         // Elsewhere it can be killed by its own uid (the docs say so), but not told to stop.
         Place::Local => "'TERM', 'INT', 'HUP', 'PIPE'",
     };

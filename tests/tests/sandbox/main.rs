@@ -8,7 +8,7 @@ mod output;
 mod reset;
 mod session;
 
-/// Makes tests of each scenario: with the sandbox as a process, in a container of the real image, and in a Pod.
+/// Makes tests of each scenario: with the sandbox as a process, and with the real image in a Pod.
 macro_rules! on_every_transport {
     ($($scenario:ident),+ $(,)?) => {
         mod local {
@@ -16,14 +16,6 @@ macro_rules! on_every_transport {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $scenario() {
                     crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Local)).await;
-                }
-            )+
-        }
-        mod container {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $scenario() {
-                    crate::within_deadline(super::$scenario(cataloger_tests::place::Place::Container)).await;
                 }
             )+
         }
@@ -41,7 +33,7 @@ pub(crate) use on_every_transport;
 
 /// No test hangs.
 async fn within_deadline(scenario: impl Future<Output = ()>) {
-    // The first one in a container may have to wait for the image.
+    // The first one in a Pod may have to wait for the image and the cluster.
     let minutes = std::time::Duration::from_mins(3);
     tokio::time::timeout(minutes, scenario)
         .await

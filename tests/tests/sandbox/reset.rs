@@ -112,10 +112,11 @@ async fn forgets_the_environment(place: Place) {
 /// A session with much memory takes its time to end: no reason to end all that there is.
 async fn keeps_the_preloader_when_a_large_session_ends(place: Place) {
     let subject = Subject::bare(place).await;
+    // Others' processes come and go meanwhile.
     let preloader = "import os\n\
+         def told(pid, name):\n    try: return open(f'/proc/{pid}/{name}').read()\n    except OSError: return ''\n\
          [pid for pid in os.listdir('/proc') if pid.isdigit() and int(pid) != os.getpid()\n \
-         and f'\\nPPid:\\t{os.getppid()}\\n' in open(f'/proc/{pid}/status').read()\n \
-         and 'preloader' in open(f'/proc/{pid}/cmdline').read()]";
+         and f'\\nPPid:\\t{os.getppid()}\\n' in told(pid, 'status') and 'preloader' in told(pid, 'cmdline')]";
     let before = subject.output(preloader).await;
     subject.output("x = bytearray(b'1') * (500 << 20)").await;
     assert!(subject.reset(&[]).await.ok);

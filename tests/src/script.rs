@@ -1,0 +1,38 @@
+//! Scripts of this repository, that tests need the results of.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// The top of this repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are one below the top")
+}
+
+/// Runs a script of this repository.
+pub async fn run(script: &str, arguments: &[&str]) {
+    let status = Command::new(repository().join(script))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .status()
+        .await
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
+    assert!(status.success(), "{script} {arguments:?} failed");
+}
+
+/// Runs a script of this repository; the last line that it prints.
+pub async fn last_line(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(repository().join(script))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("{script}: {error}"));
+    assert!(output.status.success(), "{script} {arguments:?} failed");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    text.lines().last().expect("it prints a line").to_owned()
+}
