@@ -28,9 +28,10 @@ bench: ## figures and ratios of the sandbox, of runs and of large catalogs (abou
 	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 
-torture: ## 10,000 calls over streams that are cut at random (about 2 minutes)
+torture: ## 10,000 calls over streams that are cut at random, and 2,000 over exec (about 8 minutes)
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/torture
+	@target/debug/torture --pods --calls 2000
 
 cluster: ## a Kubernetes for the tests, on this machine; prints the path of its KUBECONFIG (first time: about 8 minutes)
 	@tests/cluster/up
