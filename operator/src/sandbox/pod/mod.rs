@@ -182,6 +182,16 @@ impl PodSandbox {
                         uid,
                     });
                 }
+                // One that ends at its first moment may have been seen running: it has not started all the same.
+                Err(SandboxError::Lost(loss)) if is_new => {
+                    match cluster
+                        .started(&name, &uid, &options.patience, &*options.tell)
+                        .await
+                    {
+                        Ok(()) => SandboxError::Lost(loss),
+                        Err(why) => why.into(),
+                    }
+                }
                 Err(error) => error,
             };
             let again = !is_new && error.class() == Class::Rebuild && tries < TRIES;
