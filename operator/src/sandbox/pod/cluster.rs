@@ -38,7 +38,7 @@ const WRITER: &str = "cataloger-sandbox";
 pub struct Patience {
     /// In all. A node that is being made for it, or a large image, takes minutes.
     pub start: Duration,
-    /// With something in its way that does not go away by waiting, as an image that is not there.
+    /// With an image that can't be had.
     pub trouble: Duration,
     /// To disappear, once it was told to.
     pub end: Duration,
@@ -130,10 +130,12 @@ impl Cluster {
         let mut silent: Option<NotStarted> = None;
         loop {
             let until = match &trouble {
-                Some((since, what)) if what.obstacle != Obstacle::Unschedulable => {
-                    deadline.min(*since + patience.trouble)
+                // A node may still be made for it, and a volume be attached; that takes minutes at times.
+                Some((_, what)) if matches!(what.obstacle, Obstacle::Unschedulable | Obstacle::Unmountable) => {
+                    deadline
                 }
-                _ => deadline,
+                Some((since, _)) => deadline.min(*since + patience.trouble),
+                None => deadline,
             };
             let found = tokio::select! {
                 pod = pods.next() => match pod {

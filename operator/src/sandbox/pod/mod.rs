@@ -19,6 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client as KubeClient;
 use tracing::{debug, info};
 
@@ -159,6 +160,8 @@ impl PodSandbox {
                         known = None;
                         continue;
                     }
+                    // Somebody may have deleted it meanwhile.
+                    cluster.apply(&allowed(&options)).await?;
                     uid
                 }
                 None => match make(&cluster, &options).await? {
@@ -247,8 +250,7 @@ impl PodSandbox {
 async fn make(cluster: &Cluster, options: &PodOptions) -> Result<Option<String>, NotStarted> {
     let PodOptions { namespace, owner, .. } = options;
     // In this order: there is no moment in which it may reach anything else.
-    let policy = policy::policy(owner, namespace, &options.destinations, &options.names.dns);
-    cluster.apply(&policy).await?;
+    cluster.apply(&allowed(options)).await?;
     let pod = manifest::pod(owner, namespace, &options.shape, &options.names);
     match cluster.create(&pod).await {
         Ok(Created::New(pod)) => Ok(Some(pod.metadata.uid.unwrap_or_default())),
@@ -261,6 +263,15 @@ async fn make(cluster: &Cluster, options: &PodOptions) -> Result<Option<String>,
             Err(error)
         }
     }
+}
+
+fn allowed(options: &PodOptions) -> NetworkPolicy {
+    policy::policy(
+        &options.owner,
+        &options.namespace,
+        &options.destinations,
+        &options.names.dns,
+    )
 }
 
 async fn connect(

@@ -280,13 +280,14 @@ fn unfit(address: IpAddr) -> Option<&'static str> {
 }
 
 fn hosts(host: &str, addresses: impl IntoIterator<Item = IpAddr>) -> BTreeMap<IpAddr, Vec<String>> {
-    let name = host.trim_end_matches('.');
+    // As Kubernetes wants names; who asks for one may write it as they like.
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
     if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return BTreeMap::new();
     }
     addresses
         .into_iter()
-        .map(|address| (address, vec![name.to_owned()]))
+        .map(|address| (address, vec![name.clone()]))
         .collect()
 }
 

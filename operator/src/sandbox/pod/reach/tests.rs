@@ -122,7 +122,7 @@ fn a_service_without_selector_becomes_what_was_listed_for_it() {
 #[test]
 fn a_host_outside_becomes_its_addresses() {
     let reach = outside(
-        "db.example.com",
+        "DB.example.com.",
         vec![address("192.0.2.3"), address("2001:db8::3")],
         3306,
     )
@@ -131,7 +131,7 @@ fn a_host_outside_becomes_its_addresses() {
         reach.destinations[0].peer,
         Peer::Blocks(vec!["192.0.2.3/32".into(), "2001:db8::3/128".into()])
     );
-    assert_eq!(reach.hosts.len(), 2);
+    assert_eq!(reach.hosts, hosts_file(&["192.0.2.3", "2001:db8::3"], "db.example.com"));
     let reach = outside("192.0.2.3", vec![address("192.0.2.3")], 3306).unwrap();
     assert!(reach.hosts.is_empty());
 }
