@@ -212,7 +212,8 @@ def test_a_call_that_the_end_cuts_off_has_no_answer(start):
     daemon.controller.start(1, gate.code)
     gate.wait()
     daemon.process.terminate()
-    assert [it["type"] for it in daemon.controller.last_words() if it["type"] != "output"] == ["bye"]
+    said = [it["type"] for it in daemon.controller.last_words()]
+    assert [it for it in said if it != "output"] == ["bye"]
     assert daemon.process.wait(20) == 0
 
 

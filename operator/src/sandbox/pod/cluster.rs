@@ -131,7 +131,9 @@ impl Cluster {
         loop {
             let until = match &trouble {
                 // A node may still be made for it, and a volume be attached; that takes minutes at times.
-                Some((_, what)) if matches!(what.obstacle, Obstacle::Unschedulable | Obstacle::Unmountable) => {
+                Some((_, what))
+                    if matches!(what.obstacle, Obstacle::Unschedulable | Obstacle::Unmountable) =>
+                {
                     deadline
                 }
                 Some((since, _)) => deadline.min(*since + patience.trouble),

@@ -131,7 +131,10 @@ fn a_host_outside_becomes_its_addresses() {
         reach.destinations[0].peer,
         Peer::Blocks(vec!["192.0.2.3/32".into(), "2001:db8::3/128".into()])
     );
-    assert_eq!(reach.hosts, hosts_file(&["192.0.2.3", "2001:db8::3"], "db.example.com"));
+    assert_eq!(
+        reach.hosts,
+        hosts_file(&["192.0.2.3", "2001:db8::3"], "db.example.com")
+    );
     let reach = outside("192.0.2.3", vec![address("192.0.2.3")], 3306).unwrap();
     assert!(reach.hosts.is_empty());
 }
