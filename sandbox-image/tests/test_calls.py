@@ -206,9 +206,8 @@ def test_interrupt(daemon):
     assert daemon.controller.execute(3, "kept")["output"] == "1\n"
 
 
-def test_a_call_that_the_end_cuts_off_has_no_answer(start):
-    daemon = start()
-    gate = daemon.gate()
+def test_a_call_that_the_end_cuts_off_has_no_answer(daemon):
+    gate = Gate(daemon)
     daemon.controller.start(1, gate.code)
     gate.wait()
     daemon.process.terminate()
