@@ -129,10 +129,12 @@ async fn goes_on_when_the_cluster_falters() {
 async fn falter(cluster: Cluster) {
     let sandbox = open(bare(&cluster)).await.unwrap();
     output(&sandbox, 1, "x = []").await;
-    let wait = "import time\nfor n in range(300): time.sleep(0.1)\nx.append(1)\nprint('end')";
+    let wait = |tenths: u32| {
+        format!("import time\nfor n in range({tenths}): time.sleep(0.1)\nx.append(1)\nprint('end')")
+    };
 
     let restart = run("tests/cluster/part", &["restart", "containerd"]);
-    let (answer, ()) = during(&sandbox, 2, wait, restart).await;
+    let (answer, ()) = during(&sandbox, 2, &wait(50), restart).await;
     let executed = answer.expect("it is answered");
     assert_eq!(
         (executed.status, executed.output.as_str()),
@@ -145,7 +147,7 @@ async fn falter(cluster: Cluster) {
         sleep(Duration::from_secs(20)).await;
         run("tests/cluster/part", &["start", "apiserver"]).await;
     };
-    let (answer, ()) = during(&sandbox, 3, wait, away).await;
+    let (answer, ()) = during(&sandbox, 3, &wait(300), away).await;
     let executed = answer.expect("it is answered");
     assert_eq!(
         (executed.status, executed.output.as_str()),
