@@ -1,3 +1,5 @@
+//! What a Pod looks like, written out in snapshots, and what its name may be.
+
 use k8s_openapi::api::core::v1::Toleration;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What policies say, written out in snapshots, and what they must never say.
+
 use super::*;
 
 fn owner() -> Owner {

@@ -1,3 +1,5 @@
+//! What each way to name a database becomes, without a cluster.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What statuses and events of Pods mean, in the words of real clusters.
+
 #![expect(
     clippy::needless_pass_by_value,
     reason = "literals of JSON read better by value"
