@@ -137,13 +137,7 @@ pub async fn apply(admin: &Client, object: &serde_yaml::Value) {
     let object: DynamicObject = serde_yaml::from_value(object.clone()).expect("an object");
     let types = object.types.clone().expect("a kind");
     let kind = GroupVersionKind::try_from(&types).expect("a kind");
-    // Good for the kinds that the tests have.
-    let plural = match kind.kind.as_str() {
-        "NetworkPolicy" => "networkpolicies".to_owned(),
-        "RuntimeClass" => "runtimeclasses".to_owned(),
-        other => format!("{}s", other.to_lowercase()),
-    };
-    let resource = ApiResource::from_gvk_with_plural(&kind, &plural);
+    let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> = match &object.metadata.namespace {
         Some(namespace) => Api::namespaced_with(admin.clone(), namespace, &resource),
         None => Api::all_with(admin.clone(), &resource),
@@ -191,10 +185,11 @@ impl Cluster {
     /// A sandbox of a run that nobody else has, with little of everything.
     pub fn options(&self) -> PodOptions {
         let mut shape = Shape::new(&self.image);
-        shape.pull = PullPolicy::Never;
-        if !self.own {
-            shape.pull = PullPolicy::IfNotPresent;
-        }
+        shape.pull = if self.own {
+            PullPolicy::Never
+        } else {
+            PullPolicy::IfNotPresent
+        };
         let mut options = PodOptions::new(
             self.operator.clone(),
             SANDBOXES,

@@ -279,5 +279,65 @@ impl Sandbox for Client {
     }
 }
 
+/// A sandbox that has a client of its daemon: its calls are the client's, and it ends in its own way.
+#[async_trait]
+pub trait Driven: Send + Sync {
+    /// The client.
+    fn client(&self) -> &Client;
+
+    /// As [`Sandbox::close`].
+    async fn end(&self) -> Result<(), SandboxError>;
+}
+
+#[async_trait]
+impl<T: Driven> Sandbox for T {
+    async fn execute(
+        &self,
+        id: CallId,
+        cell: &Cell,
+        output: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<Executed, SandboxError> {
+        self.client().execute(id, cell, output).await
+    }
+
+    async fn reset(&self, id: CallId, env: &Variables) -> Result<WasReset, SandboxError> {
+        self.client().reset(id, env).await
+    }
+
+    async fn put_file(
+        &self,
+        id: CallId,
+        path: &str,
+        content: Bytes,
+        append: bool,
+    ) -> Result<FilePut, SandboxError> {
+        self.client().put_file(id, path, content, append).await
+    }
+
+    async fn interrupt(&self, id: CallId) -> Result<(), SandboxError> {
+        self.client().interrupt(id).await
+    }
+
+    async fn acknowledge(&self, through: CallId) -> Result<(), SandboxError> {
+        self.client().acknowledge(through).await
+    }
+
+    async fn status(&self) -> Result<DaemonStatus, SandboxError> {
+        self.client().status().await
+    }
+
+    async fn close(&self) -> Result<(), SandboxError> {
+        self.end().await
+    }
+
+    fn last_call(&self) -> CallId {
+        self.client().last_call()
+    }
+
+    fn boot(&self) -> BootId {
+        self.client().boot()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,19 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 use tracing::debug;
 
 use self::daemon::{Daemon, Launcher};
-use super::client::{Attach, Client, Timing};
+use super::client::{Attach, Client, Driven, Timing};
 use super::link::{Connection, Dial, DialError, Identity};
 use super::process::{ProcessDial, Told};
 use super::protocol::seal::HexId;
-use super::{
-    BootId, CallId, Cell, Chunk, DaemonStatus, Executed, FilePut, InstallationSecret, Sandbox, SandboxError,
-    Variables, WasReset,
-};
+use super::{InstallationSecret, Sandbox, SandboxError, Variables};
 
 /// What a session on this machine may use.
 #[derive(Debug, Clone)]
@@ -169,43 +165,12 @@ impl LocalSandbox {
 }
 
 #[async_trait]
-impl Sandbox for LocalSandbox {
-    async fn execute(
-        &self,
-        id: CallId,
-        cell: &Cell,
-        output: &mut (dyn FnMut(Chunk) + Send),
-    ) -> Result<Executed, SandboxError> {
-        self.client.execute(id, cell, output).await
+impl Driven for LocalSandbox {
+    fn client(&self) -> &Client {
+        &self.client
     }
 
-    async fn reset(&self, id: CallId, env: &Variables) -> Result<WasReset, SandboxError> {
-        self.client.reset(id, env).await
-    }
-
-    async fn put_file(
-        &self,
-        id: CallId,
-        path: &str,
-        content: Bytes,
-        append: bool,
-    ) -> Result<FilePut, SandboxError> {
-        self.client.put_file(id, path, content, append).await
-    }
-
-    async fn interrupt(&self, id: CallId) -> Result<(), SandboxError> {
-        self.client.interrupt(id).await
-    }
-
-    async fn acknowledge(&self, through: CallId) -> Result<(), SandboxError> {
-        self.client.acknowledge(through).await
-    }
-
-    async fn status(&self) -> Result<DaemonStatus, SandboxError> {
-        self.client.status().await
-    }
-
-    async fn close(&self) -> Result<(), SandboxError> {
+    async fn end(&self) -> Result<(), SandboxError> {
         // Held until the end, so that whoever closes a second time waits for the first.
         let mut daemon = self.daemon.lock().await;
         let Some(daemon) = daemon.take() else {
@@ -222,14 +187,6 @@ impl Sandbox for LocalSandbox {
                 message: error.to_string(),
             }),
         }
-    }
-
-    fn last_call(&self) -> CallId {
-        self.client.last_call()
-    }
-
-    fn boot(&self) -> BootId {
-        self.client.boot()
     }
 }
 

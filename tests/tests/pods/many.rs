@@ -26,7 +26,7 @@ async fn ten_at_once(cluster: Cluster) {
         sandboxes
             .iter()
             .zip(0..)
-            .map(|(it, n)| output(it, 1, Box::leak(format!("{n} * {n}").into_boxed_str()))),
+            .map(|(it, n)| async move { output(it, 1, &format!("{n} * {n}")).await }),
     )
     .await;
     let expected: Vec<_> = (0..10).map(|n| format!("{}\n", n * n)).collect();

@@ -40,6 +40,14 @@ def trying(*places):
     with f.ThreadPoolExecutor(32) as pool: return list(pool.map(tries, places))
 ";
 
+const LISTEN: &str = "import socket\nserver = socket.create_server(('', 8080))";
+
+/// The address of a sandbox's Pod.
+async fn address(cluster: &Cluster, name: &str) -> String {
+    let pod = cluster.pods().get(name).await.unwrap();
+    pod.status.unwrap().pod_ip.unwrap()
+}
+
 /// Where the tests' PostgreSQL is.
 struct Postgres {
     pod: IpAddr,
@@ -257,21 +265,8 @@ async fn reaches_nothing_by_default(cluster: Cluster) {
     let here = host_of_the_test(node).await;
     let Postgres { pod, service } = postgres(&cluster).await;
     let other = open(bare(&cluster)).await.unwrap();
-    let neighbour = cluster
-        .pods()
-        .get(other.name())
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .pod_ip
-        .unwrap();
-    output(
-        &other,
-        1,
-        "import socket\nserver = socket.create_server(('', 8080))",
-    )
-    .await;
+    let neighbour = address(&cluster, other.name()).await;
+    output(&other, 1, LISTEN).await;
     let sandbox = open(bare(&cluster)).await.unwrap();
     let code = format!(
         "{TRY}set(trying(('{node}', {here}), ('{pod}', 5432), ('{service}', 5432), ('{neighbour}', 8080), ('198.19.0.1', 443)))"
@@ -291,21 +286,8 @@ async fn is_reached_by_nobody(cluster: Cluster) {
         return;
     }
     let server = open(bare(&cluster)).await.unwrap();
-    output(
-        &server,
-        1,
-        "import socket\nserver = socket.create_server(('', 8080))",
-    )
-    .await;
-    let address = cluster
-        .pods()
-        .get(server.name())
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .pod_ip
-        .unwrap();
+    output(&server, 1, LISTEN).await;
+    let address = address(&cluster, server.name()).await;
     // From a Pod that may go everywhere.
     let mut options = bare(&cluster);
     options.destinations = vec![Destination {

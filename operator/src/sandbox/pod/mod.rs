@@ -17,7 +17,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client as KubeClient;
@@ -31,12 +30,9 @@ use self::manifest::{Names, Owner, Shape};
 use self::policy::Destination;
 use self::start::leaving;
 pub use self::sweep::{Swept, sweep};
-use super::client::{Attach, Client, Timing};
+use super::client::{Attach, Client, Driven, Timing};
 use super::link::Identity;
-use super::{
-    BootId, CallId, Cell, Chunk, Class, DaemonStatus, Executed, FilePut, InstallationSecret, NotStarted,
-    Obstacle, Sandbox, SandboxError, Variables, WasReset,
-};
+use super::{BootId, Class, InstallationSecret, NotStarted, Obstacle, Sandbox, SandboxError, Variables};
 
 /// How often a Pod is made anew that is gone as soon as it is found.
 const TRIES: u32 = 3;
@@ -324,43 +320,12 @@ async fn forget(cluster: &Cluster, name: &str) {
 }
 
 #[async_trait]
-impl Sandbox for PodSandbox {
-    async fn execute(
-        &self,
-        id: CallId,
-        cell: &Cell,
-        output: &mut (dyn FnMut(Chunk) + Send),
-    ) -> Result<Executed, SandboxError> {
-        self.client.execute(id, cell, output).await
+impl Driven for PodSandbox {
+    fn client(&self) -> &Client {
+        &self.client
     }
 
-    async fn reset(&self, id: CallId, env: &Variables) -> Result<WasReset, SandboxError> {
-        self.client.reset(id, env).await
-    }
-
-    async fn put_file(
-        &self,
-        id: CallId,
-        path: &str,
-        content: Bytes,
-        append: bool,
-    ) -> Result<FilePut, SandboxError> {
-        self.client.put_file(id, path, content, append).await
-    }
-
-    async fn interrupt(&self, id: CallId) -> Result<(), SandboxError> {
-        self.client.interrupt(id).await
-    }
-
-    async fn acknowledge(&self, through: CallId) -> Result<(), SandboxError> {
-        self.client.acknowledge(through).await
-    }
-
-    async fn status(&self) -> Result<DaemonStatus, SandboxError> {
-        self.client.status().await
-    }
-
-    async fn close(&self) -> Result<(), SandboxError> {
+    async fn end(&self) -> Result<(), SandboxError> {
         match self.client.close().await {
             Ok(()) => {}
             // Another controller drives it: its Pod is not ours to remove.
@@ -370,13 +335,5 @@ impl Sandbox for PodSandbox {
             }
         }
         self.remove().await
-    }
-
-    fn last_call(&self) -> CallId {
-        self.client.last_call()
-    }
-
-    fn boot(&self) -> BootId {
-        self.client.boot()
     }
 }
