@@ -50,6 +50,12 @@ use super::duration::Duration;
         json_path = ".status.run.message",
         priority = 1
     ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
     selectable = ".status.phase"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,6 +79,9 @@ pub struct CatalogSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4000))]
     pub intent: Option<String>,
+    /// Prompts of one's own, in place of the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PromptsChoice>,
     /// What a run may use.
     #[serde(default)]
     pub limits: Limits,
@@ -181,6 +190,23 @@ pub struct ModelChoice {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), inner(length(min = 1, max = 200)))]
     pub fallbacks: Vec<String>,
+}
+
+/// Prompts of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PromptsChoice {
+    /// The ConfigMap with `cataloging.yaml`, `summary.yaml` or both; what it lacks is the operator's.
+    pub config_map_ref: ConfigMapRef,
+}
+
+/// A ConfigMap in the Catalog's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapRef {
+    /// The ConfigMap's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// A `ModelProvider`.
@@ -414,31 +440,60 @@ pub struct CatalogStatus {
 }
 
 /// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
-    /// Its UTC timestamp, which is its folder in the bucket.
-    pub id: String,
+    /// Its UTC timestamp, which is its folder in the bucket; none until it has claimed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it is at, or how it ended: as `status.phase` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Why it failed, or why it waits: a reason of the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it is doing, or why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Which try it is, from 1.
+    #[serde(default)]
     pub attempt: u32,
-    /// The agent at work: `catalog` or `summary`.
+    /// The agent at work: `cataloging` or `summary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// The model that answers.
+    /// The model that answers, as `PROVIDER/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The model's turns so far.
     #[serde(default)]
     pub iteration: u32,
-    /// What it is doing, or why it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
     /// What it has used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,
-    /// The sandbox's Pod, as `namespace/name`.
+    /// The sandbox's Pod, as `namespace/name`, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
+    /// A hash of all that can change the result: database, tables, storage, model, intent and prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// A hash of limits, sandbox and backoff: after a failure, a change of them is a reason to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// The value of the annotation `cataloger.dev/requestedAt` that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
+    /// When it became due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it was last seen to enter its phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Time>,
 }
 
 /// What a run has used.
@@ -486,16 +541,26 @@ pub struct Artifacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PastRun {
-    /// Its UTC timestamp.
-    pub id: String,
+    /// Its UTC timestamp; none if it ended before it had claimed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Succeeded or Failed.
     pub phase: Phase,
+    /// When it became due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// Why it failed: a reason of the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it failed, or what was not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How many tries it took.
+    #[serde(default)]
+    pub attempts: u32,
     /// What it has used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageStatus>,

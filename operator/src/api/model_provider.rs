@@ -30,6 +30,14 @@ use super::SecretKeyRef;
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status"
     ),
+    printcolumn(name = "Spent", type_ = "number", json_path = ".status.spending.spent"),
+    printcolumn(name = "Budget", type_ = "number", json_path = ".spec.budget.amount"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -55,6 +63,56 @@ pub struct ModelProviderSpec {
     /// Prices by model, in US dollars for a million tokens, where the built-in ones don't hold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, Price>,
+    /// How fast it may be asked, by all runs together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RateLimits>,
+    /// How much may be spent. No run asks a model beyond it; the status says when it opens again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Which other namespaces' Catalogs may use it, and so its key: names, or `*` for all. None, if not said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        inner(length(min = 1, max = 63), pattern(r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// How fast a provider may be asked, by all runs together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimits {
+    /// Requests in a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in a minute: input that is not read from a cache, cache writes, and output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1000, max = 1_000_000_000))]
+    pub tokens_per_minute: Option<u32>,
+}
+
+/// How much may be spent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Budget {
+    /// US dollars in a period. Models without a known price are refused.
+    #[schemars(range(min = 0.0, max = 100_000_000.0))]
+    pub amount: f64,
+    /// `Day` or `Month`, in UTC.
+    #[serde(default)]
+    pub period: Period,
+}
+
+/// How long a budget lasts: `Day` or `Month`, in UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Period {
+    /// From midnight to midnight.
+    Day,
+    /// From the first of a month to the next.
+    #[default]
+    Month,
 }
 
 /// Anthropic's Messages API.
@@ -134,4 +192,21 @@ pub struct ModelProviderStatus {
     /// When the key was last seen to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
+    /// What was spent of the budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spending: Option<Spending>,
+}
+
+/// What was spent in a period, of whatever budget there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Spending {
+    /// When the period began.
+    pub since: Time,
+    /// When the next one begins.
+    pub until: Time,
+    /// US dollars that are spent.
+    pub spent: f64,
+    /// US dollars that are set aside for requests that are under way. If the operator dies, they count as spent.
+    pub reserved: f64,
 }
