@@ -27,6 +27,9 @@ command_of() { # command_of PART: sets `command`
         --kubelet-client-certificate "$pki/apiserver-to-kubelet.crt" --kubelet-client-key "$pki/apiserver-to-kubelet.key"
         --service-account-issuer https://kubernetes.default.svc
         --service-account-key-file "$pki/service-accounts.pub" --service-account-signing-key-file "$pki/service-accounts.key"
+        # At most 96 MiB of it, which lie in memory.
+        --audit-policy-file "$state/config/audit.yaml" --audit-log-path "$state/logs/audit.log"
+        --audit-log-maxsize 32 --audit-log-maxbackup 2
         --allow-privileged --profiling=false)
       ;;
     controller-manager)
