@@ -1,0 +1,6 @@
+//! All that knows Kubernetes' API: the controllers of the kinds, and what they share.
+//!
+//! Must not know how a model speaks or how a run is driven: a controller says what is due, and sees what became of it.
+
+pub mod secrets;
+pub mod settings;
