@@ -2,7 +2,7 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo session test images bench torture cluster cluster-down
+.PHONY: help demo session test images bench torture cluster cluster-down deploy
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ torture: ## 10,000 calls over streams that are cut at random, and 2,000 over exe
 
 cluster: ## a Kubernetes for the tests, on this machine; prints the path of its KUBECONFIG (first time: about 8 minutes)
 	@tests/cluster/up
+
+deploy: ## the operator of this checkout in that Kubernetes, with a sample database to catalog (first time: about 20 minutes)
+	@tests/deploy
 
 cluster-down: ## takes that Kubernetes down without a trace
 	@tests/cluster/down
