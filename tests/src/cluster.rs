@@ -133,8 +133,24 @@ async fn install(admin: &Client) {
 }
 
 /// Applies an object of any kind.
-pub async fn apply(admin: &Client, object: &serde_yaml::Value) {
-    let object: DynamicObject = serde_yaml::from_value(object.clone()).expect("an object");
+pub async fn apply(admin: &Client, object: &impl serde::Serialize) {
+    try_apply(admin, object, &PatchParams::apply("cataloger-tests").force())
+        .await
+        .unwrap_or_else(|error| {
+            let object = serde_json::to_value(object).unwrap_or_default();
+            let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+            panic!("{kind} {name} can't be applied: {error}")
+        });
+}
+
+/// Applies an object of any kind, if the API server takes it.
+pub async fn try_apply(
+    admin: &Client,
+    object: &impl serde::Serialize,
+    how: &PatchParams,
+) -> kube::Result<DynamicObject> {
+    let object = serde_json::to_value(object).expect("an object");
+    let object: DynamicObject = serde_json::from_value(object).expect("an object");
     let types = object.types.clone().expect("a kind");
     let kind = GroupVersionKind::try_from(&types).expect("a kind");
     let resource = ApiResource::from_gvk(&kind);
@@ -143,13 +159,7 @@ pub async fn apply(admin: &Client, object: &serde_yaml::Value) {
         None => Api::all_with(admin.clone(), &resource),
     };
     let name = object.metadata.name.clone().expect("a name");
-    api.patch(
-        &name,
-        &PatchParams::apply("cataloger-tests").force(),
-        &Patch::Apply(&object),
-    )
-    .await
-    .unwrap_or_else(|error| panic!("{} {name} can't be applied: {error}", kind.kind));
+    api.patch(&name, how, &Patch::Apply(&object)).await
 }
 
 /// Removes sandboxes whose test was killed before it could.

@@ -8,6 +8,7 @@ pub mod cutting;
 pub mod databases;
 pub mod measure;
 pub mod model_server;
+pub mod operator;
 pub mod place;
 pub mod proxy;
 pub mod relay;

@@ -52,6 +52,11 @@ fn options(endpoint: &str) -> S3Options {
     }
 }
 
+/// How to reach the server of the tests' cluster from this machine.
+pub fn in_cluster() -> S3Options {
+    options("http://198.19.0.34:7070")
+}
+
 /// The server's program: `tests/prepare` puts it there.
 fn program() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);

@@ -25,6 +25,12 @@ pub async fn run(script: &str, arguments: &[&str]) {
 
 /// Runs a script of this repository; the last line that it prints.
 pub async fn last_line(script: &str, arguments: &[&str]) -> String {
+    let text = output(script, arguments).await;
+    text.lines().last().expect("it prints a line").to_owned()
+}
+
+/// Runs a script of this repository; all that it prints.
+pub async fn output(script: &str, arguments: &[&str]) -> String {
     let output = Command::new(repository().join(script))
         .args(arguments)
         .stdin(Stdio::null())
@@ -33,6 +39,5 @@ pub async fn last_line(script: &str, arguments: &[&str]) -> String {
         .await
         .unwrap_or_else(|error| panic!("{script}: {error}"));
     assert!(output.status.success(), "{script} {arguments:?} failed");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
-    text.lines().last().expect("it prints a line").to_owned()
+    String::from_utf8(output.stdout).expect("it prints text")
 }

@@ -2,9 +2,11 @@
 //!
 //! For the tests' own cluster: this machine reaches its Services. Must not know what is in a database.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
-use crate::databases::{PASSWORD, encoded_password, postgres_programs, run};
+use crate::databases::{PASSWORD, encoded_password, postgres_programs};
+use crate::script::repository;
 
 /// The servers' Services, and their addresses.
 const POSTGRES: (&str, &str, u16) = ("postgres.cataloger-tests.svc", "198.19.0.32", 5432);
@@ -19,18 +21,21 @@ enum Kind {
 impl Kind {
     /// Has the server do something, as whoever may do everything; in a database, if there is one.
     fn run(self, database: Option<&str>, sql: &str) {
-        match self {
+        let mut command = match self {
             Self::Postgres => {
                 let (_, address, port) = POSTGRES;
-                run(Command::new(postgres_programs().join("psql"))
+                let mut command = Command::new(postgres_programs().join("psql"));
+                command
                     .env("PGPASSWORD", PASSWORD)
                     .args(["-qX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h", address])
                     .args(["-p", &port.to_string(), "-d", database.unwrap_or("postgres")])
-                    .args(["-c", sql]));
+                    .args(["-f", "-"]);
+                command
             }
             Self::MariaDb => {
                 let (_, address, port) = MARIADB;
-                run(Command::new("mariadb")
+                let mut command = Command::new("mariadb");
+                command
                     .env("MYSQL_PWD", PASSWORD)
                     .args([
                         "--no-defaults",
@@ -38,10 +43,27 @@ impl Kind {
                         "--default-character-set=utf8mb4",
                     ])
                     .args(["--user=root", "--host", address, "--port", &port.to_string()])
-                    .args(["--execute", sql])
-                    .args(database));
+                    .args(database);
+                command
             }
-        }
+        };
+        // It may be longer than arguments can be.
+        let mut running = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut input = running.stdin.take().expect("it is piped");
+        // Whoever does not read to its end says why.
+        let _ = input.write_all(sql.as_bytes());
+        drop(input);
+        let output = running.wait_with_output().expect("it can be waited for");
+        assert!(
+            output.status.success(),
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -71,6 +93,43 @@ impl Served {
         served
     }
 
+    /// The sample shop in PostgreSQL.
+    pub fn postgres_shop() -> Self {
+        Self::postgres(&shop("postgresql"))
+    }
+
+    /// The sample shop in `MariaDB`.
+    pub fn mariadb_shop() -> Self {
+        Self::mariadb(&shop("mysql"))
+    }
+
+    /// Runs statements in it, as whoever may do everything.
+    pub fn execute(&self, sql: &str) {
+        self.kind.run(Some(&self.name), sql);
+    }
+
+    /// The URL for a role of its own that can only read what is there now.
+    pub fn reader(&self) -> String {
+        let reader = format!("reader_{}", self.name.trim_start_matches("shop_"));
+        let grants = match self.kind {
+            Kind::Postgres => format!(
+                "CREATE ROLE {reader} LOGIN PASSWORD '{PASSWORD}'; \
+                 GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader};"
+            ),
+            Kind::MariaDb => format!(
+                "CREATE USER {reader} IDENTIFIED BY '{PASSWORD}'; GRANT SELECT, SHOW VIEW ON {}.* TO {reader};",
+                self.name
+            ),
+        };
+        self.execute(&grants);
+        self.url_of(&reader)
+    }
+
+    /// The URL for that role, once it is there.
+    pub fn reader_again(&self) -> String {
+        self.url_of(&format!("reader_{}", self.name.trim_start_matches("shop_")))
+    }
+
     /// Where it is: the Service's host and port.
     pub fn place(&self) -> (String, u16) {
         let (host, _, port) = match self.kind {
@@ -82,9 +141,16 @@ impl Served {
 
     /// Its URL, for whoever may do everything.
     pub fn url(&self) -> String {
-        let (scheme, user) = match self.kind {
-            Kind::Postgres => ("postgresql", "postgres"),
-            Kind::MariaDb => ("mysql", "root"),
+        self.url_of(match self.kind {
+            Kind::Postgres => "postgres",
+            Kind::MariaDb => "root",
+        })
+    }
+
+    fn url_of(&self, user: &str) -> String {
+        let scheme = match self.kind {
+            Kind::Postgres => "postgresql",
+            Kind::MariaDb => "mysql",
         };
         let (host, port) = self.place();
         let password = encoded_password();
@@ -94,11 +160,25 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let force = match self.kind {
-            Kind::Postgres => " WITH (FORCE)",
-            Kind::MariaDb => "",
+        let reader = format!("reader_{}", self.name.trim_start_matches("shop_"));
+        let end = match self.kind {
+            Kind::Postgres => format!(
+                "DROP DATABASE {} WITH (FORCE);\nDROP ROLE IF EXISTS {reader};",
+                self.name
+            ),
+            Kind::MariaDb => format!("DROP DATABASE {}; DROP USER IF EXISTS {reader};", self.name),
         };
-        self.kind
-            .run(None, &format!("DROP DATABASE {}{force}", self.name));
+        self.kind.run(None, &end);
     }
+}
+
+/// The sample shop, as a kind of database takes it.
+fn shop(kind: &str) -> String {
+    let output = Command::new(repository().join("tests/shop-sql"))
+        .arg(kind)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it can be run");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("SQL is text")
 }

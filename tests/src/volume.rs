@@ -19,6 +19,7 @@ pub const NAMESPACE: &str = "cataloger-tests-volumes";
 #[derive(Debug, Clone)]
 pub struct Claim {
     name: String,
+    namespace: String,
     cluster: Cluster,
 }
 
@@ -26,25 +27,39 @@ impl Claim {
     /// A claim to a directory, which must be readable by everybody.
     pub async fn new(cluster: &Cluster, directory: &Path) -> Self {
         cluster.namespace(NAMESPACE).await;
+        Self::within(cluster, NAMESPACE, directory).await
+    }
+
+    /// A claim in a namespace.
+    pub async fn within(cluster: &Cluster, namespace: &str, directory: &Path) -> Self {
         let name = format!("tests-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let volume = format!(
-            "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadOnlyMany], storageClassName: '', persistentVolumeReclaimPolicy: Retain, hostPath: {{path: '{}'}}, claimRef: {{name: {name}, namespace: {NAMESPACE}}}}}}}",
+            "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadOnlyMany], storageClassName: '', persistentVolumeReclaimPolicy: Retain, hostPath: {{path: '{}'}}, claimRef: {{name: {name}, namespace: {namespace}}}}}}}",
             directory.display()
         );
         let claim = format!(
-            "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}, namespace: {NAMESPACE}}}, spec: {{accessModes: [ReadOnlyMany], storageClassName: '', volumeName: {name}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
+            "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{accessModes: [ReadOnlyMany], storageClassName: '', volumeName: {name}, resources: {{requests: {{storage: 1Gi}}}}}}}}"
         );
         for object in [volume, claim] {
-            apply(&cluster.admin, &serde_yaml::from_str(&object).expect("YAML")).await;
+            let object: serde_yaml::Value = serde_yaml::from_str(&object).expect("YAML");
+            apply(&cluster.admin, &object).await;
         }
-        let cluster = cluster.clone();
-        Self { name, cluster }
+        Self {
+            name,
+            namespace: namespace.to_owned(),
+            cluster: cluster.clone(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Lets a sandbox see it at a path: it has to be in the claim's namespace.
     pub fn mount(&self, options: &mut PodOptions, path: &str) {
         options.client = self.cluster.admin.clone();
-        options.namespace = NAMESPACE.into();
+        options.namespace.clone_from(&self.namespace);
         options.shape.volumes.push(Volume {
             name: "files".into(),
             source: VolumeSource::Claim(self.name.clone()),
@@ -55,7 +70,7 @@ impl Claim {
     /// Removes it, once no sandbox needs it any more. The directory stays.
     pub async fn remove(self) {
         let admin = &self.cluster.admin;
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), NAMESPACE);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(admin.clone(), &self.namespace);
         let volumes: Api<PersistentVolume> = Api::all(admin.clone());
         let now = DeleteParams::default();
         claims.delete(&self.name, &now).await.expect("it is there");

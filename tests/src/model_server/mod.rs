@@ -279,9 +279,14 @@ impl Drop for ModelServer {
 impl ModelServer {
     /// Starts one on a free port.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// Starts one on a free port of an address of this machine: Pods don't reach its loopback.
+    pub async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind((address, 0))
             .await
-            .expect("a port on loopback");
+            .expect("a port of an own address");
         let address = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
             state: Mutex::default(),

@@ -1,0 +1,122 @@
+//! Models, by way of providers.
+
+use cataloger_tests::author::Author;
+use cataloger_tests::model_server::{KEY, Wire};
+use cataloger_tests::operator::{Operator, read};
+use cataloger_tests::served::Served;
+use serde_json::{Value, json};
+
+use crate::{anthropic, model, saying};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropic_is_asked_with_its_key() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let server = model(saying("<p>Said by Claude</p>")).await;
+    let name = tenant.unique("claude");
+    let choice = anthropic(&tenant, &server).await;
+    tenant.begin(&name, &shop.reader(), choice).await;
+    let catalog = tenant.succeeded(&name).await;
+    let status = catalog.status.unwrap();
+    assert_eq!(
+        status.run.as_ref().unwrap().model.as_deref(),
+        Some("anthropic/claude-sonnet-5-5")
+    );
+    assert!(status.run.unwrap().usage.unwrap().cost.unwrap() > 0.0);
+    let page = read(&status.artifacts.unwrap().catalog).await;
+    assert!(String::from_utf8_lossy(&page).contains("Said by Claude"));
+    assert_eq!(server.problems(), Vec::<String>::new());
+    let requests = server.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.header("x-api-key") == Some(KEY))
+    );
+    // The key is where it belongs.
+    assert!(!operator.logs().await.contains(KEY));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_is_asked_in_both_of_its_ways() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("b"), Served::postgres_shop());
+    let server = model(Author::default()).await;
+    let (key, url) = (tenant.unique("openai"), shop.reader());
+    tenant.secret(&key, &[("key", KEY)]).await;
+    for api in ["ChatCompletions", "Responses"] {
+        let name = tenant.unique(&api.to_lowercase());
+        let spec: Value = json!({
+            "openai": {
+                "apiKeySecretRef": {"name": key, "key": "key"},
+                "baseURL": format!("{}/v1", server.url()),
+                "api": api,
+            },
+            "defaultModel": "gpt-test",
+            "prices": {"gpt-test": {"input": 1, "output": 2}},
+        });
+        tenant.provider(&name, spec).await;
+        let choice = json!({"model": {"providerRef": {"name": name}}});
+        tenant.begin(&name, &url, choice).await;
+        let status = tenant.succeeded(&name).await.status.unwrap();
+        assert_eq!(status.run.unwrap().model.as_deref(), Some("openai/gpt-test"));
+    }
+    let spoken = |responses: bool| {
+        let requests = server.requests();
+        requests
+            .iter()
+            .filter(|request| matches!(request.wire(), Some(Wire::Responses { .. })) == responses)
+            .count()
+    };
+    assert!(spoken(true) > 0 && spoken(false) > 0);
+    assert_eq!(server.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_says_what_was_spent() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let server = model(Author::default()).await;
+    let name = tenant.unique("spender");
+    tenant.secret(&name, &[("key", KEY)]).await;
+    let spec = json!({
+        "anthropic": {"apiKeySecretRef": {"name": name, "key": "key"}, "baseURL": server.url()},
+        "defaultModel": "claude-sonnet-5-5",
+        "budget": {"amount": 10, "period": "Day"},
+    });
+    tenant.provider(&name, spec).await;
+    let ready = |provider: &cataloger::api::ModelProvider| {
+        let conditions = provider.status.iter().flat_map(|it| &it.conditions);
+        conditions
+            .into_iter()
+            .any(|it| it.type_ == "Ready" && it.status == "True")
+    };
+    let choice = json!({"model": {"providerRef": {"name": name}}});
+    let catalog = format!("{name}-shop");
+    tenant.begin(&catalog, &shop.reader(), choice).await;
+    let cost = tenant
+        .succeeded(&catalog)
+        .await
+        .status
+        .unwrap()
+        .run
+        .unwrap()
+        .usage
+        .unwrap()
+        .cost
+        .unwrap();
+    let spent = |provider: &cataloger::api::ModelProvider| {
+        let spending = provider.status.as_ref().and_then(|it| it.spending.as_ref());
+        spending.is_some_and(|it| it.reserved == 0.0 && (it.spent - cost).abs() < 1e-6)
+    };
+    tenant
+        .until_of(&tenant.providers(), &name, "all that was spent", |it| {
+            ready(it) && spent(it)
+        })
+        .await;
+}

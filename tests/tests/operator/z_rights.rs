@@ -1,0 +1,113 @@
+//! What the operator may do, compared with what the API server saw it do.
+//!
+//! Its name comes last, so that it begins when all others have: it looks at what they did, too.
+
+use std::collections::BTreeSet;
+
+use cataloger_tests::databases;
+use cataloger_tests::model_server::KEY;
+use cataloger_tests::operator::audit::{Call, Rule, Scope, calls};
+use cataloger_tests::operator::{NODE, Operator, Settings, alone, handled, is, rendered, rules};
+use cataloger_tests::served::Served;
+use cataloger_tests::volume::Claim;
+use serde_json::json;
+
+use crate::runs::{let_in, with};
+use crate::{model, saying};
+
+/// What is allowed and never asked for by itself: the API server looks whether `create` is allowed, too, where a
+/// stream is opened with `get`.
+fn is_asked_for_by_the_server(rule: &Rule) -> bool {
+    rule.resource == "pods/exec" && rule.verb == "create"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_right_is_needed_and_none_is_missing() {
+    let settings = Settings::default().set("ALLOW_BASE_URL", &format!("http://{NODE}:*"));
+    let Some(operator) = Operator::own("rights", &settings.replicas(2)).await else {
+        return;
+    };
+    let (keeper, tenant, shop) = (
+        operator.tenant("a"),
+        operator.tenant("b"),
+        Served::postgres_shop(),
+    );
+    let url = shop.reader();
+
+    // A day in its life: a provider with a budget, prompts of one's own, a Catalog whose time is over soon, …
+    let server = model(saying("<p>seen</p>")).await;
+    keeper.secret("key", &[("key", KEY)]).await;
+    let spec = json!({
+        "anthropic": {"apiKeySecretRef": {"name": "key", "key": "key"}, "baseURL": server.url()},
+        "defaultModel": "claude-sonnet-5-5", "budget": {"amount": 5}, "allowedNamespaces": ["*"],
+    });
+    keeper.provider("lender", spec).await;
+    let prompts =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prompts"}, "data": {}});
+    tenant.apply(prompts).await;
+    let rest = json!({
+        "model": {"providerRef": {"name": "lender", "namespace": keeper.namespace}},
+        "prompts": {"configMapRef": {"name": "prompts"}},
+        "ttlSecondsAfterFinished": 1,
+    });
+    tenant.begin("short", &url, rest).await;
+    tenant.gone("short").await;
+    // … one that fails more than once for the same reason, so that an event is counted and not repeated, …
+    tenant.apply(tenant.catalog("early", json!({}))).await;
+    tenant
+        .until("early", "refused", |it| handled(it) && is(it, "Ready", "False"))
+        .await;
+    // … one whose database has no selector in front of it, …
+    tenant.begin("plain", &url, json!({})).await;
+    tenant.succeeded("plain").await;
+    // … one whose file is on a claim, …
+    let_in(&operator, &keeper).await;
+    let directory = tempfile::tempdir().unwrap();
+    databases::sqlite(
+        &directory.path().join("shop.db"),
+        "create table customers (id integer primary key); create table orders (id integer primary key)",
+    );
+    let claim = Claim::within(&operator.cluster, &keeper.namespace, directory.path()).await;
+    keeper
+        .begin("file", "sqlite:////data/shop.db", with(&claim))
+        .await;
+    keeper.succeeded("file").await;
+    // … and a leader that goes.
+    let leader = operator.leader().await;
+    operator.stop(&leader).await;
+    operator.leader_after(&leader).await;
+    keeper.delete("file").await;
+    keeper.gone("file").await;
+    claim.remove().await;
+
+    alone().await;
+    let all = calls(&format!("cataloger-e2e-{}-", std::process::id()));
+    let forbidden: Vec<&Call> = all.iter().filter(|call| call.is_forbidden()).collect();
+    assert!(
+        forbidden.is_empty(),
+        "not allowed, and yet it asks: {forbidden:#?}"
+    );
+
+    // Of the others it counts what they did, not where.
+    let allowed = rules(&rendered().await);
+    let done: BTreeSet<Call> = all.iter().map(anywhere).collect();
+    let needless: Vec<String> = allowed
+        .iter()
+        .filter(|rule| !is_asked_for_by_the_server(rule))
+        .filter(|rule| !done.iter().any(|call| rule.allows(call)))
+        .map(ToString::to_string)
+        .collect();
+    assert!(needless.is_empty(), "allowed, and never asked for: {needless:#?}");
+    assert!(allowed.iter().any(|rule| rule.scope == Scope::Everywhere));
+}
+
+/// The same call in an installation under the names of the manifests.
+fn anywhere(call: &Call) -> Call {
+    let mut call = call.clone();
+    for end in ["system", "sandboxes"] {
+        if call.namespace.starts_with("cataloger-e2e-") && call.namespace.ends_with(&format!("-{end}")) {
+            call.namespace = format!("cataloger-{end}");
+        }
+    }
+    call
+}
