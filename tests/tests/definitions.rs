@@ -1,0 +1,300 @@
+//! The kinds, as a real API server has them: what it takes, what it refuses and with which words, and what
+//! `kubectl explain` says. Nothing is stored: all is a dry run.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cataloger_tests::cluster::{Cluster, apply, cluster};
+use cataloger_tests::operator::{rendered, until};
+use cataloger_tests::script::{output, repository};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, TypeMeta};
+use kube::core::GroupVersionKind;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The definitions of this checkout.
+async fn definitions() -> Vec<Value> {
+    let objects = rendered().await;
+    let all = objects.into_iter();
+    all.filter(|object| object["kind"] == "CustomResourceDefinition")
+        .collect()
+}
+
+/// The cluster, with the kinds of this checkout.
+async fn defined() -> Cluster {
+    let cluster = cluster().await;
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.admin.clone());
+    for definition in definitions().await {
+        apply(&cluster.admin, &definition).await;
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let established = |it: &CustomResourceDefinition| {
+            let conditions = it.status.iter().flat_map(|it| it.conditions.iter().flatten());
+            let has = |name: &str| {
+                conditions
+                    .clone()
+                    .any(|it| it.type_ == name && it.status == "True")
+            };
+            assert!(!has("NonStructuralSchema"), "{:?}", it.status);
+            has("Established")
+        };
+        let seen = until(&api, name, Duration::from_mins(1), established).await;
+        seen.unwrap_or_else(|last| panic!("{name} is not served: {last:?}"));
+    }
+    cluster
+}
+
+/// Creates an object as kubectl does, which refuses unknown fields; nothing is stored.
+async fn tried(cluster: &Cluster, object: &Value) -> kube::Result<DynamicObject> {
+    let types = TypeMeta::deserialize(object).unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.admin.clone(), namespace, &resource);
+    let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
+    let request = hyper::Request::post(url)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(object).unwrap())
+        .unwrap();
+    cluster.admin.request(request).await
+}
+
+/// The shortest good object of a kind, with more in its spec.
+fn shortest(kind: &str, more: Value) -> Value {
+    let mut spec = match kind {
+        "Catalog" => json!({
+            "database": {"secretRef": {"name": "shop"}},
+            "tables": ["orders"],
+            "storage": {"s3": {"prefix": "shop"}},
+        }),
+        "ModelProvider" => json!({"builtin": {}}),
+        other => panic!("what is a {other}?"),
+    };
+    merge(&mut spec, more);
+    json!({
+        "apiVersion": "cataloger.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": "definitions-test"}, "spec": spec,
+    })
+}
+
+/// As a JSON merge patch.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+#[derive(Deserialize)]
+struct Case {
+    kind: String,
+    name: String,
+    spec: Value,
+    says: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_with_words_that_help() {
+    let cluster = defined().await;
+    let text = std::fs::read_to_string(repository().join("tests/corpus/refused.yaml")).unwrap();
+    let cases: Vec<Case> = serde_yaml::from_str(&text).unwrap();
+    let mut said = String::new();
+    for case in cases {
+        let object = shortest(&case.kind, case.spec);
+        let refused = tried(&cluster, &object).await;
+        let Err(error) = refused else {
+            panic!("{}: it is taken", case.name);
+        };
+        let error = error.to_string();
+        assert!(error.contains(&case.says), "{}: {error}", case.name);
+        said += &error;
+    }
+    // Each rule was broken once.
+    for definition in definitions().await {
+        for message in messages(&definition) {
+            assert!(
+                said.contains(&message),
+                "no case of tests/corpus/refused.yaml breaks: {message}"
+            );
+        }
+    }
+}
+
+/// The messages of all rules of a definition.
+fn messages(value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "x-kubernetes-validations" {
+                    let rules = member.as_array().unwrap().iter();
+                    found.extend(rules.map(|rule| rule["message"].as_str().expect("a message").to_owned()));
+                } else {
+                    found.extend(messages(member));
+                }
+            }
+        }
+        Value::Array(items) => found.extend(items.iter().flat_map(messages)),
+        _ => {}
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shortest_manifest_gets_the_defaults() {
+    let cluster = defined().await;
+    let made = tried(&cluster, &shortest("Catalog", json!({}))).await.unwrap();
+    let spec = &made.data["spec"];
+    assert_eq!(spec["database"]["secretRef"]["key"], "url");
+    assert_eq!(spec["limits"]["maxTokens"], 100_000);
+    assert_eq!(spec["backoffLimit"], 2);
+    // Part of the limits leaves the rest as it is.
+    let some = shortest("Catalog", json!({"limits": {"maxRows": 5}}));
+    let made = tried(&cluster, &some).await.unwrap();
+    assert_eq!(made.data["spec"]["limits"]["maxTokens"], 100_000);
+    assert_eq!(made.data["spec"]["limits"]["maxRows"], 5);
+}
+
+/// The manifests in `docs/examples`.
+fn examples() -> Vec<(PathBuf, Vec<Value>)> {
+    let directory = std::fs::read_dir(repository().join("docs/examples")).unwrap();
+    let files = directory.map(|entry| entry.unwrap().path());
+    let mut examples: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let objects = serde_yaml::Deserializer::from_str(&text)
+                .map(|document| Value::deserialize(document).unwrap())
+                .collect();
+            (path, objects)
+        })
+        .collect();
+    examples.sort_by(|one, other| one.0.cmp(&other.0));
+    examples
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_is_taken() {
+    let cluster = defined().await;
+    let examples = examples();
+    assert!(examples.len() >= 7, "{examples:?}");
+    for (path, objects) in examples {
+        for object in objects {
+            if let Err(error) = tried(&cluster, &object).await {
+                panic!("{}: {} {error}", path.display(), object["kind"]);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_have_every_field() {
+    for definition in definitions().await {
+        let kind = &definition["spec"]["names"]["kind"];
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut fields = BTreeSet::new();
+        fields_of(&schema["properties"]["spec"], "spec", &mut fields);
+        for (_, objects) in examples() {
+            for object in objects.iter().filter(|object| object["kind"] == *kind) {
+                remove(&object["spec"], "spec", &mut fields);
+            }
+        }
+        // Of Kubernetes' own types some will do.
+        let own = |field: &&String| {
+            !["spec.sandbox.resources.", "spec.sandbox.tolerations."]
+                .iter()
+                .any(|there| field.starts_with(there))
+        };
+        let missing: Vec<_> = fields.iter().filter(own).collect();
+        assert!(missing.is_empty(), "no example of {kind} has {missing:?}");
+    }
+}
+
+/// The names of all fields of a schema, down to the last; entries of lists and maps have none.
+fn fields_of(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let properties = schema["properties"].as_object();
+    for (name, property) in properties.into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        found.insert(path.clone());
+        fields_of(property, &path, found);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            fields_of(&schema[inner], path, found);
+        }
+    }
+}
+
+fn remove(value: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let below = format!("{path}.{name}");
+                fields.remove(&below);
+                remove(member, &below, fields);
+                // A map's key is no field.
+                remove(member, path, fields);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| remove(item, path, fields)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_is_explained() {
+    let cluster = defined().await;
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.admin.clone());
+    for definition in definitions().await {
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let served = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
+        let schema = &served["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut silent = Vec::new();
+        unexplained(schema, "", &mut silent);
+        let ours = ["apiVersion", "kind", "metadata"];
+        silent.retain(|path| !ours.contains(&path.trim_start_matches('.')));
+        assert!(
+            silent.is_empty(),
+            "{name} does not say what these are: {silent:?}"
+        );
+
+        let kind = definition["spec"]["names"]["singular"].as_str().unwrap();
+        let explained = output("tests/cluster/kubectl", &["explain", &format!("{kind}.spec")]).await;
+        assert!(
+            !explained.contains("<no description>") && !explained.contains("Auto-generated"),
+            "{explained}"
+        );
+        for field in schema["properties"]["spec"]["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+        {
+            assert!(explained.contains(field.as_str()), "{field}: {explained}");
+        }
+    }
+}
+
+fn unexplained(schema: &Value, path: &str, silent: &mut Vec<String>) {
+    let properties = schema["properties"].as_object();
+    for (name, property) in properties.into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if property["description"].as_str().is_none_or(str::is_empty) {
+            silent.push(path.clone());
+        }
+        unexplained(property, &path, silent);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            unexplained(&schema[inner], &format!("{path}[]"), silent);
+        }
+    }
+}
