@@ -11,6 +11,7 @@ pub mod html;
 pub mod llm;
 pub mod logs;
 pub mod manifest;
+pub mod models;
 pub mod redact;
 pub mod run;
 pub mod sandbox;

@@ -30,7 +30,6 @@ use self::secret::{Content, Secret};
 use crate::api::{Catalog, ModelProvider};
 
 pub use error::{Fault, ManifestError};
-pub use models::Models;
 pub use storage::Bucket;
 
 /// What a file says of one Catalog.

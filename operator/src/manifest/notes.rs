@@ -1,8 +1,9 @@
 //! What of a file is not used, and why, in words. Must not know what the used rest is for.
 
+use super::Manifest;
 use super::names::{full_name, in_namespace};
 use super::resources::Found;
-use super::{Manifest, models};
+use crate::models;
 
 pub(super) fn numbered<T>(found: &Found<T>, name: impl Fn(&T) -> String) -> Found<String> {
     Found {
@@ -101,7 +102,7 @@ impl Manifest {
         }
         let provider = self.provider().ok().flatten();
         if let Some(provider) = provider
-            && let Some(reference) = models::key_of(&provider.spec)
+            && let Some(reference) = models::key_ref(&provider.spec)
         {
             secret(self.namespace_of(provider), &reference.name);
         }

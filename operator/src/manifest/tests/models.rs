@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::*;
 use crate::llm::prices::Rate;
-use crate::llm::{ModelSpec, OpenAiApi, Provider, Providers};
+use crate::llm::{ModelSpec, OpenAiApi, Providers};
 
 /// A Catalog with this `model`, and a provider with this `spec`.
 fn with(model: &str, provider: &str, secret: &str) -> Manifest {
@@ -76,7 +76,7 @@ fn without_a_provider_the_usual_one_serves() {
     assert!(plain.models(&environment(), None).unwrap().is_none());
     let named = manifest(&format!("{GOOD}  model: {{name: mine}}\n"));
     let models = named
-        .models(&environment(), Some(Provider::OpenAi))
+        .models(&environment(), Some(&"openai/usual".parse().unwrap()))
         .unwrap()
         .unwrap();
     assert_eq!(models.model.to_string(), "openai/mine");
