@@ -247,6 +247,7 @@ impl Shown {
                 self.bytes += bytes;
                 "writing a call".to_owned()
             }
+            Progress::Waiting { why, .. } => why.clone(),
             Progress::Retrying { after, .. } => format!("waiting {} s to ask again", after.as_secs()),
             Progress::FellBack { to, .. } => format!("asking {to} instead"),
         };
@@ -302,6 +303,7 @@ fn as_line(event: &Event) -> Option<String> {
             (agent, count) => format!("{agent}: with {count} earlier runs"),
         },
         Event::Asking { turn, of } => format!("turn {turn} of {of}"),
+        Event::Model(Progress::Waiting { why, .. }) => why.clone(),
         Event::Model(Progress::Retrying {
             model,
             problem,
@@ -376,6 +378,9 @@ fn as_json(event: &Event) -> Option<Value> {
             json!({"event": "began", "agent": role.id(), "earlierRuns": earlier})
         }
         Event::Asking { turn, of } => json!({"event": "asking", "turn": turn, "of": of}),
+        Event::Model(Progress::Waiting { model, why }) => {
+            json!({"event": "waiting", "model": model, "why": why})
+        }
         Event::Model(Progress::Retrying {
             model,
             problem,

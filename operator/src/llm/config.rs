@@ -241,50 +241,71 @@ impl Providers {
     pub fn model(&self, http: &Http, spec: &ModelSpec) -> Result<Arc<dyn Model>, ModelError> {
         match spec.provider {
             Provider::Anthropic => {
-                let config = &self.anthropic;
-                let own = config.base_url.is_some();
-                let base = config.base_url.as_deref().unwrap_or("https://api.anthropic.com");
-                let base = base_url(base, "ANTHROPIC_BASE_URL")?;
-                need_key(spec, config.api_key.as_ref(), own, "ANTHROPIC_API_KEY")?;
-                // People write it with and without the version.
-                let path = if base.path().ends_with("/v1/") {
-                    "messages"
-                } else {
-                    "v1/messages"
-                };
-                let url = join(&base, path)?;
-                let endpoint = Endpoint::new(http, spec, url, config.api_key.clone(), self.timeouts);
+                let endpoint = self.at_anthropic(http, spec, "messages")?;
                 Ok(Arc::new(Client::new(endpoint, Messages)?))
             }
             Provider::OpenAi => {
                 let config = &self.openai;
-                let own = config.base_url.is_some();
-                let base = config.base_url.as_deref().unwrap_or("https://api.openai.com/v1");
-                let base = base_url(base, "OPENAI_BASE_URL")?;
-                need_key(spec, config.api_key.as_ref(), own, "OPENAI_API_KEY")?;
-                let endpoint = |path| {
-                    Ok(Endpoint::new(
-                        http,
-                        spec,
-                        join(&base, path)?,
-                        config.api_key.clone(),
-                        self.timeouts,
-                    ))
-                };
                 match config.api {
                     OpenAiApi::ChatCompletions => {
-                        let endpoint = endpoint("chat/completions")?;
+                        let endpoint = self.at_openai(http, spec, "chat/completions")?;
                         let format = openai::Chat::new(config, &endpoint.url);
                         Ok(Arc::new(Client::new(endpoint, format)?))
                     }
                     OpenAiApi::Responses => {
                         let format = openai::Responses::new(config);
-                        Ok(Arc::new(Client::new(endpoint("responses")?, format)?))
+                        let endpoint = self.at_openai(http, spec, "responses")?;
+                        Ok(Arc::new(Client::new(endpoint, format)?))
                     }
                 }
             }
             Provider::Builtin => Ok(Arc::new(Builtin::new(spec.clone()))),
         }
+    }
+
+    /// Something of Anthropic's API. People write its base URL with and without the version.
+    pub(super) fn at_anthropic(
+        &self,
+        http: &Http,
+        spec: &ModelSpec,
+        path: &str,
+    ) -> Result<Endpoint, ModelError> {
+        let config = &self.anthropic;
+        let own = config.base_url.is_some();
+        let base = config.base_url.as_deref().unwrap_or("https://api.anthropic.com");
+        let base = base_url(base, "ANTHROPIC_BASE_URL")?;
+        need_key(spec, config.api_key.as_ref(), own, "ANTHROPIC_API_KEY")?;
+        let version = if base.path().ends_with("/v1/") { "" } else { "v1/" };
+        let url = join(&base, &format!("{version}{path}"))?;
+        Ok(Endpoint::new(
+            http,
+            spec,
+            url,
+            config.api_key.clone(),
+            self.timeouts,
+        ))
+    }
+
+    /// Something of OpenAI's API, or of a compatible one.
+    pub(super) fn at_openai(
+        &self,
+        http: &Http,
+        spec: &ModelSpec,
+        path: &str,
+    ) -> Result<Endpoint, ModelError> {
+        let config = &self.openai;
+        let own = config.base_url.is_some();
+        let base = config.base_url.as_deref().unwrap_or("https://api.openai.com/v1");
+        let base = base_url(base, "OPENAI_BASE_URL")?;
+        need_key(spec, config.api_key.as_ref(), own, "OPENAI_API_KEY")?;
+        let url = join(&base, path)?;
+        Ok(Endpoint::new(
+            http,
+            spec,
+            url,
+            config.api_key.clone(),
+            self.timeouts,
+        ))
     }
 
     /// A model that is asked again where that helps, with others to fall back to.
@@ -294,15 +315,27 @@ impl Providers {
         model: &ModelSpec,
         fallbacks: &[ModelSpec],
     ) -> Result<Chain, ModelError> {
+        self.chain_of(http, model, fallbacks, |model| model)
+    }
+
+    /// The same, of models that are wrapped into something, such as [`super::account::Accounted`]: each of them by
+    /// itself, so that each try and each fallback passes there.
+    pub fn chain_of(
+        &self,
+        http: &Http,
+        model: &ModelSpec,
+        fallbacks: &[ModelSpec],
+        wrap: impl Fn(Arc<dyn Model>) -> Arc<dyn Model>,
+    ) -> Result<Chain, ModelError> {
         let policy = if fallbacks.is_empty() {
             RetryPolicy::ALONE
         } else {
             RetryPolicy::WITH_FALLBACK
         };
-        let first = Chain::new(self.model(http, model)?, policy);
-        fallbacks
-            .iter()
-            .try_fold(first, |chain, spec| Ok(chain.or(self.model(http, spec)?, policy)))
+        let first = Chain::new(wrap(self.model(http, model)?), policy);
+        fallbacks.iter().try_fold(first, |chain, spec| {
+            Ok(chain.or(wrap(self.model(http, spec)?), policy))
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{Attempt, ModelSpec, Usage};
@@ -95,6 +96,24 @@ pub enum ModelError {
         /// What it said.
         message: String,
     },
+    /// Whoever pays allows no more for now.
+    #[error("{message}")]
+    Budget {
+        /// Which model was to be asked.
+        model: ModelSpec,
+        /// Whose budget it is, and what is left of it.
+        message: String,
+        /// When there is a new one.
+        opens_at: Timestamp,
+    },
+    /// Nobody could say whether it can be paid for.
+    #[error("{model} was not asked: {message}")]
+    NoLeave {
+        /// Which model was to be asked.
+        model: ModelSpec,
+        /// Why not.
+        message: String,
+    },
     /// The conversation does not fit.
     #[error("the conversation is too long for {model}: {message}")]
     TooLong {
@@ -166,7 +185,9 @@ impl ModelError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => Class::Retry,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } | Self::NoLeave { .. } => {
+                Class::Retry
+            }
             Self::Status { status, .. } => match status {
                 408 | 429 | 500 | 502 | 503 | 504 | 529 => Class::Retry,
                 403 | 404 => Class::Elsewhere,
@@ -176,7 +197,10 @@ impl ModelError {
             },
             Self::TooSlow { .. } | Self::Quota { .. } | Self::NotUnderstood { .. } => Class::Elsewhere,
             Self::TooLong { .. } => Class::Shorten,
-            Self::Deadline { .. } | Self::Invalid { .. } | Self::Setup { .. } => Class::Stop,
+            // No other model is paid for by somebody else.
+            Self::Budget { .. } | Self::Deadline { .. } | Self::Invalid { .. } | Self::Setup { .. } => {
+                Class::Stop
+            }
             Self::Exhausted { last, .. } => last.class(),
         }
     }
@@ -191,10 +215,40 @@ impl ModelError {
             | Self::Deadline { model, .. }
             | Self::Status { model, .. }
             | Self::Quota { model, .. }
+            | Self::Budget { model, .. }
+            | Self::NoLeave { model, .. }
             | Self::TooLong { model, .. }
             | Self::NotUnderstood { model, .. } => Some(model),
             Self::Invalid { .. } | Self::Setup { .. } => None,
             Self::Exhausted { last, .. } => last.model(),
+        }
+    }
+
+    /// The error that all trying ended with: itself, but for one that says what all was tried.
+    pub fn last(&self) -> &Self {
+        match self {
+            Self::Exhausted { last, .. } => last.last(),
+            error => error,
+        }
+    }
+
+    /// Whether it is sure that nothing has to be paid for it: nothing was sent, or the provider said no at once.
+    pub(crate) fn is_free(&self) -> bool {
+        match self {
+            Self::Broken { .. }
+            | Self::Silent { .. }
+            | Self::TooSlow { .. }
+            | Self::Deadline { .. }
+            | Self::NotUnderstood { .. } => false,
+            Self::Status { spent, .. } => *spent == Usage::default(),
+            Self::Unreachable { .. }
+            | Self::Quota { .. }
+            | Self::Budget { .. }
+            | Self::NoLeave { .. }
+            | Self::TooLong { .. }
+            | Self::Invalid { .. }
+            | Self::Setup { .. } => true,
+            Self::Exhausted { attempts, .. } => attempts.is_empty(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! thinking blocks go back byte for byte; another model than the one that wrote them gets only text and
 //! calls. This module must not know what is asked or why, nor Kubernetes, a sandbox or a store.
 
+pub mod account;
 mod anthropic;
 mod builtin;
 mod client;
@@ -303,6 +304,13 @@ pub enum Progress {
     Asked {
         /// To whom.
         model: ModelSpec,
+    },
+    /// A request may not be sent yet.
+    Waiting {
+        /// To whom.
+        model: ModelSpec,
+        /// What is waited for.
+        why: String,
     },
     /// It thinks.
     Thinking {

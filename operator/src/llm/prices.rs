@@ -197,6 +197,35 @@ impl ModelPrice {
     }
 }
 
+impl ModelPrice {
+    /// What one request costs at most, whatever a cache makes of its prompt, and however much shorter it is.
+    pub fn at_most(&self, prompt: u64, output: u64) -> Cost {
+        let tiers = self
+            .above
+            .iter()
+            .filter(|tier| prompt > tier.prompt_tokens)
+            .map(|tier| (tier.input, tier.output, tier.cache_write, tier.cache_read));
+        std::iter::once((self.input, self.output, self.cache_write, self.cache_read))
+            .chain(tiers)
+            .map(|(input, rate, cache_write, cache_read)| {
+                let dearest = Self {
+                    input: input
+                        .max(cache_write.unwrap_or(input))
+                        .max(cache_read.unwrap_or(input)),
+                    output: rate,
+                    ..Self::default()
+                };
+                dearest.cost(Usage {
+                    input: prompt,
+                    output,
+                    ..Usage::default()
+                })
+            })
+            .max()
+            .unwrap_or_default()
+    }
+}
+
 /// What it costs to ask nobody.
 static NOTHING: ModelPrice = ModelPrice {
     input: Rate(0),
@@ -365,6 +394,30 @@ mod tests {
             price.cost(usage(2, 1_000_000, 9_999, 90_000)),
             Cost(2_500_000 + 6_250 + 4_500 + 1)
         );
+    }
+
+    #[test]
+    fn the_most_is_the_dearest_rate_of_all_that_may_hold() {
+        let price = Prices::bundled()
+            .get(&spec("anthropic/claude-haiku-5-5"))
+            .unwrap();
+        assert_eq!(price.at_most(100_000, 1_000_000), Cost(12_500 + 500_000));
+        assert_eq!(price.at_most(100_001, 1_000_000), Cost(62_501 + 2_500_000));
+        // A rate that falls.
+        let mut odd = ModelPrice {
+            input: Rate(9),
+            output: Rate(9_000_000),
+            ..ModelPrice::default()
+        };
+        odd.above.push(Tier {
+            prompt_tokens: 10,
+            output: Rate(1),
+            cache_read: Some(Rate(7_000_000)),
+            ..Tier::default()
+        });
+        assert_eq!(odd.at_most(11, 5), Cost(77 + 1));
+        assert_eq!(odd.at_most(11, 50), Cost(450 + 1));
+        assert_eq!(odd.at_most(u64::MAX, u64::MAX), Cost(u64::MAX));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl RunError {
             Self::Sandbox(_) => Kind::Sandbox,
             Self::Database { .. } => Kind::Database,
             Self::Refused(refusal) => refusal.kind(),
+            Self::Model(error) if matches!(error.last(), ModelError::Budget { .. }) => Kind::Budget,
             Self::Model(_) => Kind::Model,
             Self::NoPage(Failure::Defeat(crate::agent::Defeat::UsedUp(_))) => Kind::Budget,
             Self::NoPage(_) => Kind::Agent,
