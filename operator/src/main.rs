@@ -5,8 +5,9 @@ use cataloger::commands::comment::{self, CommentArguments};
 use cataloger::commands::crds::{self, CrdsArguments};
 use cataloger::commands::run;
 use cataloger::commands::session::{self, SessionArguments};
-use cataloger::logs;
+use cataloger::logs::{self, Format};
 use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Living documentation of databases.
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ enum Command {
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    logs::set_up();
+    logs::set_up(Format::Text, LevelFilter::WARN);
     let code = match arguments.command {
         Command::Run(arguments) => run::run(*arguments).await,
         Command::Comment(arguments) => comment::run(arguments).await,

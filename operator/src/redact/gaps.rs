@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use super::Redactor;
 use super::ranges::merged;
 use super::views::views;
+use super::{Redactor, without};
 
 /// A part of so many bytes is worth hiding: fewer could be of anything.
 const LEAST: usize = 4;
@@ -29,7 +29,7 @@ impl Redactor {
             if before_gap {
                 found.extend(self.begin_of_one(piece));
             }
-            out.push_str(&self.without(piece, merged(found)));
+            out.push_str(&without(piece, merged(found), self.marker()));
             if before_gap {
                 out.push_str(gap);
             }

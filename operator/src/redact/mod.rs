@@ -13,6 +13,7 @@ mod escapes;
 mod gaps;
 mod patterns;
 mod ranges;
+mod several;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,13 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
 pub use builder::RedactorBuilder;
+pub use several::Redactors;
 pub use stream::RedactedStream;
 pub use words::MIN_LENGTH;
 
 use patterns::{Pattern, marker};
 use ranges::{merged, snapped};
-use views::views;
+use views::{View, views};
 
 struct Inner {
     /// Sorted.
@@ -61,7 +63,7 @@ impl Redactor {
 
     /// For these patterns, sorted.
     fn of(patterns: Vec<Pattern>, weak: Vec<String>) -> Self {
-        let marker = marker(&patterns);
+        let marker = marker(&patterns.iter());
         // It fails only beyond 2^31 states: secrets of gigabytes. Then nothing may pass.
         let automaton = AhoCorasick::new(patterns.iter().map(|pattern| &pattern.bytes)).ok();
         Self(Arc::new(Inner {
@@ -85,23 +87,7 @@ impl Redactor {
 
     /// A text without the secrets.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.without(text, self.find(text.as_bytes()))
-    }
-
-    /// A text without what is in these places, which are sorted and apart from one another.
-    fn without<'a>(&self, text: &'a str, found: Vec<Range<usize>>) -> Cow<'a, str> {
-        if found.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let mut out = String::with_capacity(text.len());
-        let mut at = 0;
-        for hidden in snapped(text, found) {
-            out.push_str(&text[at..hidden.start]);
-            out.push_str(self.marker());
-            at = hidden.end;
-        }
-        out.push_str(&text[at..]);
-        Cow::Owned(out)
+        without(text, self.find(text.as_bytes()), self.marker())
     }
 
     /// Whether a text holds none of the secrets.
@@ -112,30 +98,7 @@ impl Redactor {
     /// All strings, keys and numbers of a JSON value, in place. Do this before a value is written rather than
     /// with the text: then nothing depends on how it is escaped.
     pub fn redact_json(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                if let Cow::Owned(clean) = self.redact(text) {
-                    *text = clean;
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_json(item)),
-            Value::Object(members) => {
-                members.values_mut().for_each(|member| self.redact_json(member));
-                if members.keys().any(|name| !self.is_clean(name)) {
-                    *members = std::mem::take(members)
-                        .into_iter()
-                        .map(|(name, member)| (self.redact(&name).into_owned(), member))
-                        .collect();
-                }
-            }
-            Value::Number(number) => {
-                let text = number.to_string();
-                if let Cow::Owned(clean) = self.redact(&text) {
-                    *value = Value::String(clean);
-                }
-            }
-            Value::Null | Value::Bool(_) => {}
-        }
+        redact_json(value, &|text| self.redact(text));
     }
 
     /// For a text that comes in pieces.
@@ -150,22 +113,69 @@ impl Redactor {
 
     /// Where secrets are: sorted, apart from one another.
     fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let Some(automaton) = &self.0.automaton else {
-            let everything = 0..text.len();
-            return if text.is_empty() {
-                Vec::new()
-            } else {
-                vec![everything]
-            };
-        };
         let mut found = Vec::new();
-        for view in views(text) {
+        self.find_in(text, &views(text), &mut found);
+        merged(found)
+    }
+
+    /// Where secrets are in a text whose views are known: in any order, and they may overlap.
+    fn find_in(&self, text: &[u8], views: &[View<'_>], found: &mut Vec<Range<usize>>) {
+        let Some(automaton) = &self.0.automaton else {
+            found.push(0..text.len());
+            return;
+        };
+        for view in views {
             for hit in automaton.find_overlapping_iter(view.bytes.as_ref()) {
                 let pattern = &self.0.patterns[hit.pattern().as_usize()];
                 let (start, end) = (hit.start() + pattern.before, hit.end() - pattern.after);
                 found.push(view.range(start, end));
             }
         }
-        merged(found)
+    }
+}
+
+/// A text with a marker for what is in these places, which are sorted and apart from one another.
+fn without<'a>(text: &'a str, found: Vec<Range<usize>>, marker: &str) -> Cow<'a, str> {
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for hidden in snapped(text, found) {
+        out.push_str(&text[at..hidden.start]);
+        out.push_str(marker);
+        at = hidden.end;
+    }
+    out.push_str(&text[at..]);
+    Cow::Owned(out)
+}
+
+/// Redacts all strings, keys and numbers of a JSON value.
+fn redact_json(value: &mut Value, redact: &dyn for<'a> Fn(&'a str) -> Cow<'a, str>) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(clean) = redact(text) {
+                *text = clean;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_json(item, redact)),
+        Value::Object(members) => {
+            members
+                .values_mut()
+                .for_each(|member| redact_json(member, redact));
+            if members.keys().any(|name| matches!(redact(name), Cow::Owned(_))) {
+                *members = std::mem::take(members)
+                    .into_iter()
+                    .map(|(name, member)| (redact(&name).into_owned(), member))
+                    .collect();
+            }
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            if let Cow::Owned(clean) = redact(&text) {
+                *value = Value::String(clean);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
     }
 }

@@ -74,14 +74,14 @@ pub(super) fn everywhere(secret: &str, patterns: &mut BTreeSet<Pattern>) {
 }
 
 /// A marker that no secret can be mistaken for, nor be completed by: none has its first or last character.
-pub(super) fn marker(patterns: &[Pattern]) -> String {
+pub(super) fn marker<'a>(patterns: &(impl Iterator<Item = &'a Pattern> + Clone)) -> String {
     let usable = |marker: &str| {
         let clashes = |pattern: &Pattern| {
             let text = String::from_utf8_lossy(&pattern.bytes);
             marker.contains(text.as_ref())
                 || text.contains(|it| marker.starts_with(it) || marker.ends_with(it))
         };
-        !patterns.iter().any(clashes)
+        !patterns.clone().any(clashes)
     };
     // None that means something in a page.
     ["[redacted]", "{redacted}", "█redacted█"]
