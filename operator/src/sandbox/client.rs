@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::actor::{Actor, Command, Request, Shared, Waiter, closed};
+use self::actor::{Actor, Command, RECONNECTS, Request, Shared, Waiter, closed};
 pub use super::link::{Connection, Dial, DialError, Guard, Identity};
 use super::protocol::NUMBER_LIMIT;
 use super::protocol::frames::MAX_FRAME;
@@ -77,6 +77,11 @@ impl Default for Timing {
             close: Duration::from_secs(10),
         }
     }
+}
+
+/// How often a connection to a sandbox that broke was made anew, by all clients of this process. For who measures.
+pub fn reconnects() -> u64 {
+    RECONNECTS.load(Ordering::Relaxed)
 }
 
 /// A sandbox over streams that may break.

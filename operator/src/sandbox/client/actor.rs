@@ -20,6 +20,9 @@ use crate::sandbox::link::{Dial, Identity, Incoming, Link, LinkError};
 use crate::sandbox::protocol::messages::{ControllerMessage, DaemonMessage, Output, Ready, Refusal, Welcome};
 use crate::sandbox::{BootId, CallId, Chunk, DaemonStatus, Loss, SandboxError, Variables};
 
+/// How often a connection of this process that broke was made anew.
+pub(super) static RECONNECTS: AtomicU64 = AtomicU64::new(0);
+
 /// What actor and callers both see.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -316,8 +319,9 @@ impl<D: Dial> Actor<D> {
         self.shared.last.fetch_max(ready.last.0, Ordering::Relaxed);
         // From here on calls can be sent, so whatever has no key now is not what was claimed.
         self.claim = None;
-        if let Some(first) = self.ready.take() {
-            drop(first.send(welcome.boot.clone()));
+        match self.ready.take() {
+            Some(first) => drop(first.send(welcome.boot.clone())),
+            None => drop(RECONNECTS.fetch_add(1, Ordering::Relaxed)),
         }
         self.boot = Some(welcome.boot);
     }
