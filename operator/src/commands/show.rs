@@ -292,7 +292,9 @@ fn lasts(event: &Event) -> bool {
 fn as_line(event: &Event) -> Option<String> {
     Some(match event {
         Event::Claimed { run, folder } => format!("run {run}: {folder}"),
-        Event::Resumed { run, folder, entries } => {
+        Event::Resumed {
+            run, folder, entries, ..
+        } => {
             format!("going on with run {run}, which has {entries} entries: {folder}")
         }
         Event::Phase(phase) => phase.as_str().to_owned(),
@@ -369,7 +371,9 @@ fn surveyed(survey: &Survey) -> String {
 fn as_json(event: &Event) -> Option<Value> {
     Some(match event {
         Event::Claimed { run, folder } => json!({"event": "claimed", "run": run, "folder": folder}),
-        Event::Resumed { run, folder, entries } => {
+        Event::Resumed {
+            run, folder, entries, ..
+        } => {
             json!({"event": "resumed", "run": run, "folder": folder, "entries": entries})
         }
         Event::Phase(phase) => json!({"event": "phase", "phase": phase.as_str()}),

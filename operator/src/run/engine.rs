@@ -120,6 +120,7 @@ pub async fn resume(
         run,
         folder: parts.store.uri(&parts.layout.run_folder(run)),
         entries: count,
+        spent: state.spent(),
     });
     if state.finished.is_none() {
         let entry = journal.append(Record::Resumed { limits: plan.limits }).await?;

@@ -28,6 +28,8 @@ pub enum Event {
         folder: String,
         /// How many entries its journal has.
         entries: u32,
+        /// What it has used until now.
+        spent: Spent,
     },
     /// Something begins.
     Phase(Phase),
