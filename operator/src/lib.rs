@@ -14,5 +14,6 @@ pub mod manifest;
 pub mod models;
 pub mod redact;
 pub mod run;
+pub mod runtime;
 pub mod sandbox;
 pub mod store;

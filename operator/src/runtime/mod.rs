@@ -1,0 +1,5 @@
+//! What the operator stands on: who leads, what is measured, whether it is well, which prompts are mounted.
+//!
+//! It must not know what a Catalog is, nor what a run does.
+
+pub mod metrics;
