@@ -2,4 +2,5 @@
 //!
 //! It must not know what a Catalog is, nor what a run does.
 
+pub mod metered;
 pub mod metrics;
