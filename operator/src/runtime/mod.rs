@@ -4,3 +4,4 @@
 
 pub mod metered;
 pub mod metrics;
+pub mod prompts;

@@ -19,16 +19,16 @@ pub enum PromptError {
         message: String,
     },
     /// The directory holds none.
-    #[error("{} holds no prompt; put cataloging.yaml or summary.yaml there", path.display())]
+    #[error("{origin} holds no prompt; put cataloging.yaml or summary.yaml there")]
     Empty {
-        /// The directory.
-        path: PathBuf,
+        /// What should hold some.
+        origin: String,
     },
     /// A file of a name that no prompt has.
-    #[error("{} is no prompt that is used; name it cataloging.yaml or summary.yaml, or remove it", path.display())]
+    #[error("{origin} is no prompt that is used; name it cataloging.yaml or summary.yaml, or remove it")]
     Foreign {
         /// The file.
-        path: PathBuf,
+        origin: String,
     },
     /// It is not as it has to be.
     #[error("{origin}, line {line}: {message}")]

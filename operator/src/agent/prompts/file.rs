@@ -159,7 +159,7 @@ impl Prompt {
             version: raw.version,
             description: raw.description,
             inputs,
-            sha256: hex::encode(Sha256::digest(normalised(text))),
+            sha256: sha256(text),
             origin: origin.to_owned(),
             parts,
         })
@@ -206,6 +206,11 @@ fn template_line(text: &str) -> Option<usize> {
         .find_map(|(at, line)| Some((at, line.strip_prefix("template:")?)))?;
     let head = rest.split('#').next().unwrap_or_default().trim();
     matches!(head, "|" | "|-" | "|+").then_some(at + 2)
+}
+
+/// The hash of a prompt's file.
+pub(super) fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(normalised(text)))
 }
 
 fn normalised(text: &str) -> String {

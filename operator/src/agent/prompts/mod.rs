@@ -17,8 +17,12 @@ mod prompt;
 mod template;
 mod value;
 
-use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use directory::PromptFiles;
 pub use error::PromptError;
 pub use input::{Input, Kind, Value, Values};
 pub use prompt::Prompt;
@@ -51,6 +55,13 @@ impl Role {
             Self::Summary => include_str!("../../../../prompts/summary.yaml"),
         }
     }
+
+    /// The hash of the one in the binary.
+    fn embedded_sha256(self) -> &'static str {
+        static HASHES: LazyLock<[String; 2]> =
+            LazyLock::new(|| Role::ALL.map(|role| file::sha256(role.embedded())));
+        &HASHES[self as usize]
+    }
 }
 
 /// All prompts of a run.
@@ -77,11 +88,44 @@ impl Prompts {
             Role::Summary => &self.summary,
         }
     }
+
+    /// A hash of those that are not the binary's; none if all are.
+    pub fn custom_sha256(&self) -> Option<String> {
+        let mut custom = Role::ALL
+            .into_iter()
+            .filter(|role| self.get(*role).sha256 != role.embedded_sha256())
+            .peekable();
+        custom.peek()?;
+        let hash = custom.fold(Sha256::new(), |hash, role| {
+            hash.chain_update(role.id()).chain_update(&self.get(role).sha256)
+        });
+        Some(hex::encode(hash.finalize()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_own_prompts_are_hashed() {
+        let embedded = Prompts::embedded().unwrap();
+        assert_eq!(embedded.custom_sha256(), None);
+        let own = |text: &str| {
+            Prompts::of_texts([("cataloging.yaml", text)], "a test", &embedded)
+                .unwrap()
+                .custom_sha256()
+        };
+        // A copy is the same, wherever it is.
+        assert_eq!(own(Role::Cataloging.embedded()), None);
+        let small = own(file::tests::SMALL).unwrap();
+        assert_eq!(small.len(), 64);
+        assert_eq!(
+            own(&file::tests::SMALL.replace('\n', "\r\n")),
+            Some(small.clone())
+        );
+        assert_ne!(own(&file::tests::SMALL.replace("End.", "Ende.")), Some(small));
+    }
 
     #[test]
     fn built_in_prompts_are_right() {
