@@ -2,6 +2,8 @@
 //!
 //! It must not know what a Catalog is, nor what a run does.
 
+pub mod health;
+pub mod http;
 pub mod metered;
 pub mod metrics;
 pub mod prompts;
