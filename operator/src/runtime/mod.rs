@@ -4,6 +4,7 @@
 
 pub mod health;
 pub mod http;
+pub mod lease;
 pub mod metered;
 pub mod metrics;
 pub mod prompts;
