@@ -108,7 +108,7 @@ async fn drive(
         },
         claimant: Claimant {
             installation: installation(),
-            catalog: None,
+            ..Claimant::default()
         },
         manifest: wish.manifest.clone(),
     };

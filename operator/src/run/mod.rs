@@ -24,6 +24,7 @@ mod workplace;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,21 @@ pub struct Claimant {
     pub installation: String,
     /// The Catalog's UID, where there is one.
     pub catalog: Option<String>,
+    /// What bought the run: whoever holds the same finds it again, and nobody else goes on with it by themselves.
+    pub order: Option<String>,
+    /// For whom the pages are, by names that outlive a UID.
+    pub subject: Option<Subject>,
+}
+
+/// A Catalog as it would be made anew: by its names and by what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subject {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// A hash of what it asks for: its own, not the one of [`record::Asked`].
+    pub fingerprint: String,
 }
 
 /// What a run works with.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::Subject;
 use super::preflight::Survey;
 use crate::agent::Defeat;
 use crate::agent::budget::Limits;
@@ -145,6 +146,12 @@ pub struct Claim {
     /// The Catalog's UID, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<String>,
+    /// What bought the run, where something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// For whom the pages are, where somebody is known by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
     /// A hash of all that can change the result.
     pub fingerprint: String,
     /// What was asked for.

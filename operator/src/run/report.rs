@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Subject;
 use super::preflight::Survey;
 use super::record::{Asked, Moment};
 use super::state::{State, Work};
@@ -26,6 +27,10 @@ pub struct Report {
     run: RunId,
     cataloger: String,
     fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Subject>,
     started_at: Moment,
     finished_at: Moment,
     /// While it was driven: the time between attempts does not count.
@@ -148,6 +153,8 @@ pub(super) fn report(state: &State) -> Option<Report> {
         run: state.claim.run,
         cataloger: state.claim.cataloger.clone(),
         fingerprint: state.claim.fingerprint.clone(),
+        order: state.claim.order.clone(),
+        subject: state.claim.subject.clone(),
         started_at: state.began,
         finished_at: finish.at,
         seconds: state.driven().as_secs_f64(),
