@@ -134,6 +134,7 @@ async fn drive(
         prices: wish.prices,
         redactor,
         cancel,
+        hand_over: CancellationToken::new(),
     };
     let watch = |event: &Event| {
         if let Event::Claimed { run, .. } | Event::Resumed { run, .. } = event

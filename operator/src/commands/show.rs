@@ -13,7 +13,7 @@ use super::exit;
 use crate::llm::Progress;
 use crate::llm::prices::Cost;
 use crate::run::preflight::Survey;
-use crate::run::{Event, Kind, Outcome, Phase};
+use crate::run::{Event, Kind, Outcome, Phase, SoFar};
 use crate::store::RunId;
 
 /// The longest line about code or output.
@@ -208,7 +208,12 @@ impl Shown {
                 self.bytes = 0;
             }
             Event::Model(progress) => self.progress(progress),
-            Event::Answered { spent, .. } => {
+            Event::Resumed {
+                so_far: SoFar { spent, .. },
+                ..
+            }
+            | Event::Answered { spent, .. }
+            | Event::Unanswered { spent, .. } => {
                 self.tokens = spent.usage.budget_tokens();
                 self.cost = spent.cost;
             }
@@ -316,7 +321,7 @@ fn as_line(event: &Event) -> Option<String> {
         Event::Model(Progress::FellBack { from, to, problem }) => {
             format!("asking {to} instead of {from}: {problem}")
         }
-        Event::Model(_) | Event::Output(_) => return None,
+        Event::Model(_) | Event::Output(_) | Event::Ready { .. } | Event::Unanswered { .. } => return None,
         Event::Answered { text, spent, .. } => {
             let said = if text.trim().is_empty() {
                 String::new()
@@ -395,8 +400,10 @@ fn as_json(event: &Event) -> Option<Value> {
         Event::Model(Progress::FellBack { from, to, problem }) => {
             json!({"event": "fellBack", "from": from, "to": to, "problem": problem})
         }
-        Event::Model(_) => return None,
-        Event::Answered { text, spent, limits } => json!({
+        Event::Model(_) | Event::Ready { .. } | Event::Unanswered { .. } => return None,
+        Event::Answered {
+            text, spent, limits, ..
+        } => json!({
             "event": "answered",
             "text": text,
             "turns": spent.turns,

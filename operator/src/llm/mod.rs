@@ -300,7 +300,7 @@ pub enum StopReason {
 /// What happens while a model answers. For the eye only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// A request was sent.
+    /// A request is sent: from here on it may have to be paid. Whoever waits before that says it after that.
     Asked {
         /// To whom.
         model: ModelSpec,

@@ -22,9 +22,7 @@ pub enum Whose {
 pub async fn unfinished(plan: &Plan, parts: &Parts) -> Result<Option<RunId>, RunError> {
     let runs = persist(&parts.cancel, || parts.layout.journals(&*parts.store)).await?;
     for run in runs.into_iter().rev().take(UNFINISHED) {
-        if parts.cancel.is_cancelled() {
-            return Err(RunError::Interrupted);
-        }
+        parts.stop().check()?;
         let begun = match journal::first(&*parts.store, &parts.layout, &parts.cancel, run).await {
             Ok(Some(first)) => first.record,
             // What can't be read is none of ours.

@@ -14,44 +14,26 @@ use tokio::time::Instant;
 use super::claim::{Whose, claim, difference};
 use super::event::{Event, Phase, Watch};
 use super::journal::{self, Journal, JournalError, persist};
+use super::outcome::{Outcome, SoFar};
 use super::record::{Failure, Record};
 use super::state::State;
 use super::workplace::Workplace;
 use super::{Kind, Parts, Plan, RunError, report};
 use crate::agent::Step;
-use crate::agent::budget::Spent;
 use crate::agent::prompts::Role;
 use crate::store::{RunId, preflight};
 
 /// How many names are tried for a run.
 const NAMES: u32 = 100;
 
-/// A run that has come to its end.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The run.
-    pub run: RunId,
-    /// Where its objects are, by their names, in the order in which they were written.
-    pub objects: Vec<(String, String)>,
-    /// Why there is no summary, if there is none.
-    pub summary_failure: Option<String>,
-    /// What it used.
-    pub spent: Spent,
-    /// How long it was driven.
-    pub driven: Duration,
-    /// What else there is to know.
-    pub warnings: Vec<String>,
-}
-
 /// Begins a run, and drives it to its end.
 pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outcome, RunError> {
     check(plan, parts)?;
+    parts.stop().check()?;
     watch(&Event::Phase(Phase::Preparing));
     // To its end, also when nobody wants the run any more: it must remove what it writes.
     let proof = preflight::prove(&*parts.store, &parts.layout).await?;
-    if parts.cancel.is_cancelled() {
-        return Err(RunError::Interrupted);
-    }
+    parts.stop().check()?;
     let leftover = proof.leftover.map(|leftover| {
         format!("an object of the preflight stays, and old runs can't be removed: {leftover}")
     });
@@ -92,6 +74,7 @@ pub async fn resume(
     watch: &Watch<'_>,
 ) -> Result<Outcome, RunError> {
     check(plan, parts)?;
+    parts.stop().check()?;
     let entries = journal::load(&*parts.store, &parts.layout, &parts.cancel, run).await?;
     let Ok(count) = u32::try_from(entries.len()) else {
         return Err(JournalError::Full { run }.into());
@@ -120,7 +103,7 @@ pub async fn resume(
         run,
         folder: parts.store.uri(&parts.layout.run_folder(run)),
         entries: count,
-        spent: state.spent(),
+        so_far: SoFar::of(&state, &*parts.store, &parts.layout),
     });
     if state.finished.is_none() {
         let entry = journal.append(Record::Resumed { limits: plan.limits }).await?;
@@ -183,7 +166,7 @@ impl<'a> Engine<'a> {
             plan,
             parts,
             watch,
-            place: Workplace::new(&*parts.sandboxes, &parts.cancel, journal.run()),
+            place: Workplace::new(&*parts.sandboxes, parts.stop(), journal.run()),
             journal,
             state,
             began: Instant::now(),
@@ -207,13 +190,24 @@ impl<'a> Engine<'a> {
     async fn drive(mut self) -> Result<Outcome, RunError> {
         let driven = self.road().await;
         // However it ended, nothing of it stays; but what somebody else goes on with is theirs.
-        if matches!(&driven, Err(error) if error.kind() == Kind::Overtaken) {
+        let theirs = match &driven {
+            Err(RunError::Interrupted) => self.parts.stop().is_hand_over(),
+            Err(error) => error.kind() == Kind::Overtaken,
+            Ok(()) => false,
+        };
+        if theirs {
             self.place.leave();
         } else if let Err(error) = self.place.close().await {
             self.warn(&error.to_string());
         }
         driven?;
-        Ok(self.outcome())
+        let (store, layout) = (&*self.parts.store, &self.parts.layout);
+        Ok(Outcome::of(
+            &self.state,
+            store,
+            layout,
+            self.no_summary.as_deref(),
+        ))
     }
 
     async fn road(&mut self) -> Result<(), RunError> {
@@ -236,7 +230,7 @@ impl<'a> Engine<'a> {
     }
 
     async fn catalog(&mut self) -> Result<(), RunError> {
-        let page = self.page(Role::Cataloging, Phase::Cataloging).await?;
+        let page = self.page(Role::Cataloging).await?;
         let run = self.journal.run();
         let layout = &self.parts.layout;
         let (script, catalog) = (layout.catalog_script(run), layout.catalog(run));
@@ -251,7 +245,7 @@ impl<'a> Engine<'a> {
     /// A summary that fails leaves the catalog as it is.
     async fn summarize(&mut self) -> Result<(), RunError> {
         let role = Role::Summary;
-        let page = self.page(role, Phase::Summarizing).await;
+        let page = self.page(role).await;
         let summary = self.parts.layout.summary(self.journal.run());
         match page.and_then(|page| self.fit(role, &page, &summary)) {
             Ok(page) => {
@@ -283,7 +277,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Lets an agent work until it has handed in its page, or has now.
-    async fn page(&mut self, role: Role, phase: Phase) -> Result<String, RunError> {
+    async fn page(&mut self, role: Role) -> Result<String, RunError> {
         if let Some(work) = self.state.of(role) {
             match (work.page(), &work.ended) {
                 (Some(page), Some(_)) => return Ok(page.to_owned()),
@@ -306,16 +300,14 @@ impl<'a> Engine<'a> {
             (self.watch)(&Event::Began { role, earlier });
         }
         self.make_ready(role).await?;
-        (self.watch)(&Event::Phase(phase));
+        (self.watch)(&Event::Phase(role.into()));
         self.work(role).await
     }
 
     /// Does what the agent wants, until it is done or gives up.
     async fn work(&mut self, role: Role) -> Result<String, RunError> {
         let failure = loop {
-            if self.parts.cancel.is_cancelled() {
-                return Err(RunError::Interrupted);
-            }
+            self.parts.stop().check()?;
             let elapsed = self.elapsed();
             let Some(work) = self.state.of(role) else {
                 return Err(self.broken("no agent is at work"));
@@ -375,36 +367,5 @@ impl<'a> Engine<'a> {
 
     fn broken(&self, message: &str) -> RunError {
         damaged(self.parts, self.journal.run(), message.to_owned())
-    }
-
-    fn outcome(&self) -> Outcome {
-        let run = self.journal.run();
-        let layout = &self.parts.layout;
-        let published = self.state.published.iter();
-        let keys = published
-            .filter_map(|it| layout.object(run, &it.name))
-            .chain([layout.run(run)]);
-        let failure = self
-            .state
-            .of(Role::Summary)
-            .and_then(|work| work.ended.clone()?.1);
-        let reason = failure
-            .map(|failure| failure.to_string())
-            .or_else(|| self.no_summary.clone());
-        let is_there = self.state.is_published(layout.summary(run).name());
-        Outcome {
-            run,
-            objects: keys
-                .map(|key| (key.name().to_owned(), self.parts.store.uri(&key)))
-                .collect(),
-            summary_failure: (!is_there).then(|| reason.unwrap_or_else(|| "run.json says why".to_owned())),
-            spent: self.state.spent(),
-            driven: self.state.driven(),
-            warnings: self
-                .state
-                .finished
-                .as_ref()
-                .map_or_else(Vec::new, |finish| finish.warnings.clone()),
-        }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::outcome::SoFar;
 use crate::agent::budget::{Limits, Spent};
 use crate::agent::prompts::Role;
-use crate::llm::Progress;
+use crate::llm::{ModelSpec, Progress};
 use crate::store::RunId;
 
 /// Takes events as they happen. It must not block.
@@ -28,8 +29,8 @@ pub enum Event {
         folder: String,
         /// How many entries its journal has.
         entries: u32,
-        /// What it has used until now.
-        spent: Spent,
+        /// What it has come to.
+        so_far: SoFar,
     },
     /// Something begins.
     Phase(Phase),
@@ -42,6 +43,11 @@ pub enum Event {
         /// The earlier runs that it is told of.
         earlier: Vec<RunId>,
     },
+    /// The sandbox is as an agent needs it.
+    Ready {
+        /// Which agent.
+        role: Role,
+    },
     /// The model is asked.
     Asking {
         /// Which turn it will be.
@@ -53,12 +59,21 @@ pub enum Event {
     Model(Progress),
     /// It has answered.
     Answered {
+        /// Which model.
+        model: ModelSpec,
         /// What it said besides calls.
         text: String,
         /// What the whole run has used.
         spent: Spent,
         /// Of this.
         limits: Limits,
+    },
+    /// It has not, but may have to be paid.
+    Unanswered {
+        /// What went wrong.
+        problem: String,
+        /// What the whole run has used.
+        spent: Spent,
     },
     /// Code runs.
     Running {
@@ -120,6 +135,16 @@ impl Phase {
             Self::Provisioning => "Provisioning",
             Self::Cataloging => "Cataloging",
             Self::Summarizing => "Summarizing",
+        }
+    }
+}
+
+impl From<Role> for Phase {
+    /// What a run is at while an agent works.
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Cataloging => Self::Cataloging,
+            Role::Summary => Self::Summarizing,
         }
     }
 }

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 pub mod event;
 mod journal;
+mod outcome;
 pub mod preflight;
 mod provenance;
 mod publish;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod report;
 pub mod script;
 mod state;
+mod stop;
 mod told;
 mod workplace;
 
@@ -31,10 +33,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::claim::{Whose, unfinished};
 pub use self::database::{Database, InvalidDatabase};
-pub use self::engine::{Outcome, resume, start};
+pub use self::engine::{resume, start};
 pub use self::error::{Kind, RunError};
 pub use self::event::{Event, Phase, Watch};
 pub use self::journal::JournalError;
+pub use self::outcome::{Outcome, SoFar};
 use crate::agent::budget::Limits;
 use crate::agent::prompts::Prompts;
 use crate::llm::prices::Prices;
@@ -117,8 +120,12 @@ pub struct Parts {
     pub prices: Prices,
     /// The secrets that nothing may hold.
     pub redactor: Redactor,
-    /// Says that somebody wants no more.
+    /// Says that nobody wants the run any more: it stops where it is, and its sandbox is closed.
     pub cancel: CancellationToken,
+    /// Says that somebody else goes on with it: nothing new is begun, an answer of a model that is on its way is
+    /// waited for, since it is paid, and the sandbox is left as it is, with the code that runs in it. Whoever can't
+    /// wait drops the run's future, which harms nothing but that answer.
+    pub hand_over: CancellationToken,
 }
 
 /// Makes sandboxes.

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::outcome::by_turns;
 use super::preflight::Survey;
 use super::record::{Beginning, Claim, Entry, Failure, Moment, Published, Ran, Ready, Record};
 use crate::agent::budget::{Limits, Spent};
 use crate::agent::prompts::Role;
 use crate::agent::{Agent, Step};
 use crate::llm::prices::Cost;
-use crate::llm::{Attempt, ModelSpec, Turn, Usage};
+use crate::llm::{Attempt, Message, ModelSpec, Turn, Usage};
 use crate::sandbox::State as Variables;
 
 /// A run so far.
@@ -205,6 +206,20 @@ impl State {
         self.published.iter().any(|object| object.name == name)
     }
 
+    /// The agent at work, or the last that was.
+    pub(super) fn at_work(&self) -> Option<Role> {
+        self.current
+    }
+
+    /// The models that answered, the one with the most turns first.
+    pub(super) fn models(&self) -> Vec<ModelSpec> {
+        let mut turns = BTreeMap::<ModelSpec, u32>::new();
+        for ((asked, _), times) in self.works.values().flat_map(|work| &work.answered) {
+            *turns.entry(asked.clone()).or_default() += times;
+        }
+        by_turns(turns)
+    }
+
     /// What all agents have used.
     pub(super) fn spent(&self) -> Spent {
         self.works
@@ -248,6 +263,15 @@ impl Work {
         *self.answered.entry(model).or_default() += 1;
         self.failed.extend(turn.attempts.iter().cloned());
         self.agent.answered(turn, cost);
+    }
+
+    /// The model that answered last.
+    pub(super) fn last_model(&self) -> Option<&ModelSpec> {
+        let mut said = self.agent.messages().iter().rev();
+        said.find_map(|message| match message {
+            Message::Assistant(turn) => Some(&turn.asked),
+            _ => None,
+        })
     }
 
     /// The code that made the variables which are there now: of what ran before the session was last lost only

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::record::Ran;
+use super::stop::Stop;
 use super::{RunError, Sandboxes};
 use crate::sandbox::{
     BootId, CallId, Cell, Chunk, Class, Executed, MAX_FILE_PART, Sandbox, SandboxError, State, Status,
@@ -29,7 +29,7 @@ const TIMEOUTS: u32 = 2;
 /// The sandbox of a run, when there is one.
 pub(super) struct Workplace<'a> {
     sandboxes: &'a dyn Sandboxes,
-    cancel: &'a CancellationToken,
+    stop: Stop<'a>,
     run: RunId,
     sandbox: Option<Box<dyn Sandbox>>,
 }
@@ -62,10 +62,10 @@ pub(super) struct File {
 }
 
 impl<'a> Workplace<'a> {
-    pub(super) fn new(sandboxes: &'a dyn Sandboxes, cancel: &'a CancellationToken, run: RunId) -> Self {
+    pub(super) fn new(sandboxes: &'a dyn Sandboxes, stop: Stop<'a>, run: RunId) -> Self {
         Self {
             sandboxes,
-            cancel,
+            stop,
             run,
             sandbox: None,
         }
@@ -77,8 +77,9 @@ impl<'a> Workplace<'a> {
             return Ok(sandbox.boot());
         }
         let sandbox = tokio::select! {
+            biased;
+            () = self.stop.wanted() => return Err(RunError::Interrupted),
             sandbox = self.sandboxes.open(self.run, known, env) => sandbox?,
-            () = self.cancel.cancelled() => return Err(RunError::Interrupted),
         };
         let boot = sandbox.boot();
         self.sandbox = Some(sandbox);
@@ -171,12 +172,16 @@ impl<'a> Workplace<'a> {
         for _ in 0..PATIENCE {
             let sandbox = self.sandbox()?;
             let executed = tokio::select! {
-                executed = sandbox.execute(id, cell, output) => executed,
-                () = self.cancel.cancelled() => {
-                    // Nobody will want its answer.
-                    let _ = sandbox.interrupt(id).await;
+                // Before the call, so that none is made any more.
+                biased;
+                () = self.stop.wanted() => {
+                    // Who goes on asks for its answer by the same id; else nobody will want it.
+                    if !self.stop.is_hand_over() {
+                        let _ = sandbox.interrupt(id).await;
+                    }
                     return Err(RunError::Interrupted);
                 }
+                executed = sandbox.execute(id, cell, output) => executed,
             };
             match executed {
                 Err(error) => self.make_way(error, Some(id), &mut timeouts).await?,
@@ -240,8 +245,9 @@ impl<'a> Workplace<'a> {
         let mut timeouts = 0;
         for _ in 0..PATIENCE {
             let result = tokio::select! {
+                biased;
+                () = self.stop.wanted() => return Err(RunError::Interrupted),
                 result = what() => result,
-                () = self.cancel.cancelled() => return Err(RunError::Interrupted),
             };
             match result {
                 Err(error) => self.make_way(error, None, &mut timeouts).await?,

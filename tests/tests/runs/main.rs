@@ -4,6 +4,7 @@ mod budgets;
 mod builtin;
 mod builtin_server;
 mod drift;
+mod handover;
 mod input;
 mod preflight;
 mod resume;

@@ -1,6 +1,7 @@
 //! Runs of the engine itself, without a process around it: quick to start, and in the test's hands.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -110,6 +111,62 @@ impl Sandboxes for Warm {
         Ok(Box::new(Lent {
             sandbox: Arc::clone(&self.0),
             after: self.0.last_call().0,
+            closed: Arc::default(),
+        }))
+    }
+}
+
+/// A sandbox that outlives who drives it, as a Pod does, until somebody closes it.
+pub(crate) struct Kept {
+    interpreter: Interpreter,
+    there: tokio::sync::Mutex<Option<Arc<LocalSandbox>>>,
+    opened: AtomicUsize,
+    closed: Arc<AtomicUsize>,
+}
+
+impl Kept {
+    pub(crate) async fn new() -> Arc<Self> {
+        Arc::new(Self {
+            interpreter: interpreter().await,
+            there: tokio::sync::Mutex::default(),
+            opened: AtomicUsize::new(0),
+            closed: Arc::default(),
+        })
+    }
+
+    /// How many there have been, and how many of them were closed.
+    pub(crate) fn counted(&self) -> (usize, usize) {
+        (
+            self.opened.load(Ordering::SeqCst),
+            self.closed.load(Ordering::SeqCst),
+        )
+    }
+}
+
+#[async_trait]
+impl Sandboxes for Kept {
+    async fn open(
+        &self,
+        _: RunId,
+        known: Option<&BootId>,
+        env: &Variables,
+    ) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let mut there = self.there.lock().await;
+        let closed = self.opened.load(Ordering::SeqCst) == self.closed.load(Ordering::SeqCst);
+        there.take_if(|sandbox| closed || known.is_some_and(|known| *known != sandbox.boot()));
+        let sandbox = if let Some(sandbox) = &*there {
+            Arc::clone(sandbox)
+        } else {
+            let mut options = LocalOptions::new(self.interpreter.clone(), env.clone());
+            options.preload = Some(Vec::new());
+            let sandbox = Arc::new(LocalSandbox::start(options).await?);
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            Arc::clone(there.insert(sandbox))
+        };
+        Ok(Box::new(Lent {
+            sandbox,
+            after: 0,
+            closed: Arc::clone(&self.closed),
         }))
     }
 }
@@ -118,6 +175,7 @@ impl Sandboxes for Warm {
 struct Lent {
     sandbox: Arc<LocalSandbox>,
     after: u64,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Lent {
@@ -164,6 +222,7 @@ impl Sandbox for Lent {
     }
 
     async fn close(&self) -> Result<(), SandboxError> {
+        self.closed.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -228,6 +287,7 @@ impl Scene {
             prices: Prices::bundled().clone(),
             redactor: Redactor::builder().database_url(plan.database.url()).build(),
             cancel: CancellationToken::new(),
+            hand_over: CancellationToken::new(),
         }
     }
 

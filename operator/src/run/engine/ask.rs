@@ -1,6 +1,7 @@
 //! Asks the model, and keeps account of what was paid.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::agent::prompts::Role;
 use crate::agent::{SYSTEM, Step, tools};
-use crate::llm::{Attempt, Class, ModelError, Progress, Request, Usage};
+use crate::llm::{Attempt, Class, ModelError, Progress, Request, StopReason, Usage};
 use crate::run::event::Event;
 use crate::run::record::Record;
 use crate::run::{RunError, clean};
@@ -24,7 +25,7 @@ impl Engine<'_> {
             turn: spent.turns + 1,
             of: limits.turns,
         });
-        let prices = &self.parts.prices;
+        let (prices, stop) = (&self.parts.prices, self.parts.stop());
         let failed = Mutex::new(Vec::new());
         let again = |attempts: &[Attempt]| {
             if let Ok(mut failed) = failed.lock() {
@@ -35,7 +36,8 @@ impl Engine<'_> {
                 .iter()
                 .fold(Usage::default(), |sum, attempt| sum + attempt.spent);
             with.add(used, prices.cost_of_attempts(attempts));
-            limits.used_up(&with, Duration::ZERO).is_none()
+            // Who hands over begins nothing new.
+            !stop.is_wanted() && limits.used_up(&with, Duration::ZERO).is_none()
         };
         let tools = tools::definitions();
         let left = limits.time.saturating_sub(self.elapsed());
@@ -50,7 +52,16 @@ impl Engine<'_> {
         };
         let (watch, redactor) = (self.watch, &self.parts.redactor);
         let mut text = redactor.stream();
+        let under_way = AtomicBool::new(false);
         let mut progress = |progress: Progress| {
+            match progress {
+                Progress::Asked { .. } => under_way.store(true, Ordering::Relaxed),
+                // It waits, or is about to, for a request that was not sent yet.
+                Progress::Waiting { .. } | Progress::Retrying { .. } | Progress::FellBack { .. } => {
+                    under_way.store(false, Ordering::Relaxed);
+                }
+                _ => {}
+            }
             if let Some(event) = clean::progress(progress, redactor, &mut text) {
                 watch(&Event::Model(event));
             }
@@ -59,7 +70,7 @@ impl Engine<'_> {
             // What has come was paid for.
             biased;
             answer = self.parts.model.complete(&request, &mut progress) => Some(answer),
-            () = self.parts.cancel.cancelled() => None,
+            () = stop.wanted_unless(|| under_way.load(Ordering::Relaxed)) => None,
         };
         match answer {
             None => {
@@ -69,12 +80,29 @@ impl Engine<'_> {
                 }
                 Err(RunError::Interrupted)
             }
+            // Another model would have been asked: whoever goes on does that.
+            Some(Ok(turn))
+                if turn.stop == StopReason::Refusal
+                    && stop.is_wanted()
+                    && !self.plan.fallbacks.is_empty() =>
+            {
+                let mut attempts = turn.attempts;
+                attempts.push(Attempt {
+                    problem: format!("{} refused", turn.asked),
+                    asked: turn.asked,
+                    spent: turn.usage,
+                    waited: Duration::ZERO,
+                });
+                self.note_unanswered("interrupted", attempts).await?;
+                Err(RunError::Interrupted)
+            }
             Some(Ok(mut turn)) => {
                 clean::turn(&mut turn, redactor);
                 let cost = prices.cost_of(&turn);
-                let text = turn.text.clone();
+                let (model, text) = (turn.asked.clone(), turn.text.clone());
                 self.note(Record::Answered { turn, cost }).await?;
                 (self.watch)(&Event::Answered {
+                    model,
                     text,
                     spent: self.state.spent(),
                     limits: self.state.limits,
@@ -105,7 +133,12 @@ impl Engine<'_> {
             .of(role)
             .is_some_and(|work| matches!(work.agent.next(self.elapsed()), Step::GiveUp(_)));
         // That is why it was not asked again.
-        if over { Ok(()) } else { Err(error.into()) }
+        if over {
+            return Ok(());
+        }
+        // Or that is.
+        self.parts.stop().check()?;
+        Err(error.into())
     }
 
     async fn note_unanswered(&mut self, problem: &str, mut attempts: Vec<Attempt>) -> Result<(), RunError> {
@@ -115,10 +148,13 @@ impl Engine<'_> {
         let cost = self.parts.prices.cost_of_attempts(&attempts);
         let problem = self.redact(problem);
         self.note(Record::Unanswered {
-            problem,
+            problem: problem.clone(),
             attempts,
             cost,
         })
-        .await
+        .await?;
+        let spent = self.state.spent();
+        (self.watch)(&Event::Unanswered { problem, spent });
+        Ok(())
     }
 }

@@ -69,7 +69,9 @@ impl Engine<'_> {
         self.note(Record::Ran(ran)).await?;
         (self.watch)(&event);
         if lost {
-            return self.make_ready(role).await;
+            self.make_ready(role).await?;
+            (self.watch)(&Event::Phase(role.into()));
+            return Ok(());
         }
         self.place.acknowledge(id).await;
         Ok(())

@@ -56,6 +56,7 @@ impl Engine<'_> {
             .open(known.as_ref().map(|ready| &ready.boot), &env)
             .await?;
         if known.is_some_and(|ready| ready.boot == boot && ready.role == role) {
+            (self.watch)(&Event::Ready { role });
             return Ok(());
         }
         let mut ids = Ids::before(self.journal.next());
@@ -70,7 +71,9 @@ impl Engine<'_> {
             }
         }
         let notice = self.rebuild(role, &mut ids).await?;
-        self.note(Record::Ready(Ready { role, boot, notice })).await
+        self.note(Record::Ready(Ready { role, boot, notice })).await?;
+        (self.watch)(&Event::Ready { role });
+        Ok(())
     }
 
     /// Makes the variables of an agent again; what it must know, if not all is as it was.

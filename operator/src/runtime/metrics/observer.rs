@@ -43,7 +43,7 @@ impl RunObserver {
     pub fn observe(&self, event: &Event) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Resumed { spent, .. } => seen.spent = *spent,
+            Event::Resumed { so_far, .. } => seen.spent = so_far.spent,
             Event::Phase(phase) => self.at(&mut seen, Some((*phase).into())),
             Event::Model(Progress::Asked { model }) => seen.asked = Some(model.provider),
             Event::Asking { .. } | Event::Model(Progress::Retrying { .. } | Progress::FellBack { .. }) => {
@@ -55,6 +55,7 @@ impl RunObserver {
                 }
                 self.used(&mut seen, spent);
             }
+            Event::Unanswered { spent, .. } => self.used(&mut seen, spent),
             Event::Ran { ok, .. } => self.called(Tool::ExecutePython, *ok),
             Event::Checked { problem } => self.called(Tool::SubmitHtml, problem.is_none()),
             _ => {}
@@ -138,7 +139,7 @@ mod tests {
     use crate::agent::budget::Limits;
     use crate::llm::ModelSpec;
     use crate::llm::prices::Cost;
-    use crate::run;
+    use crate::run::{self, SoFar};
     use crate::store::RunId;
 
     fn model(name: &str) -> ModelSpec {
@@ -160,6 +161,7 @@ mod tests {
 
     fn answered(spent: Spent) -> Event {
         Event::Answered {
+            model: model("anthropic/a"),
             text: String::new(),
             spent,
             limits: Limits {
@@ -183,7 +185,10 @@ mod tests {
             run: RunId::at(std::time::UNIX_EPOCH),
             folder: String::new(),
             entries: 3,
-            spent: spent(100, 10, Some(1_000_000)),
+            so_far: SoFar {
+                spent: spent(100, 10, Some(1_000_000)),
+                ..SoFar::default()
+            },
         });
         observer.observe(&answered(spent(150, 30, Some(1_500_000))));
         observer.observe(&answered(spent(150, 31, Some(1_750_000))));

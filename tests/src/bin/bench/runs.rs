@@ -204,6 +204,7 @@ pub(crate) async fn share(turns: u32) {
         prices: Prices::bundled().clone(),
         redactor: Redactor::builder().database_url(&database).build(),
         cancel: tokio_util::sync::CancellationToken::new(),
+        hand_over: tokio_util::sync::CancellationToken::new(),
     };
     let file = directory.path().join("shop.db");
     cataloger_tests::databases::sqlite(&file, "CREATE TABLE orders (id integer)");
