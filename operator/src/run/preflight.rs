@@ -149,6 +149,25 @@ impl Survey {
 }
 
 impl Refusal {
+    /// Whether all of it may pass by itself: a server that is not reached, or not ready.
+    pub fn may_pass(&self) -> bool {
+        let passes = |failure: &Failure| {
+            matches!(
+                failure.kind.as_str(),
+                "unresolved"
+                    | "refused"
+                    | "timeout"
+                    | "unreachable"
+                    | "silent"
+                    | "server"
+                    | "busy"
+                    | "starting"
+                    | "unexpected"
+            )
+        };
+        self.0.iter().all(passes)
+    }
+
     /// What kind of trouble it is: what was asked for, if nothing else is wrong.
     pub fn kind(&self) -> Kind {
         let input = |failure: &Failure| {
