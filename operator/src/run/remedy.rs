@@ -2,6 +2,8 @@
 //!
 //! It must not know how often a run is tried, nor who tries it.
 
+use jiff::Timestamp;
+
 use super::error::RunError;
 use super::journal::JournalError;
 use super::record::Failure;
@@ -42,6 +44,14 @@ impl RunError {
         }
     }
 
+    /// Before when another try is in vain, if that is known.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        match self {
+            Self::Model(error) => opens_at(error),
+            _ => None,
+        }
+    }
+
     /// Whether another try goes on with the same run. If not it is of no more use, and another one is begun.
     pub fn is_resumable(&self) -> bool {
         match self {
@@ -53,7 +63,7 @@ impl RunError {
                 }
             },
             // What the journal holds is what is wrong.
-            Self::Model(error) => !matches!(last(error), ModelError::Invalid { .. }),
+            Self::Model(error) => !matches!(error.last(), ModelError::Invalid { .. }),
             Self::NoPage(failure) => {
                 !matches!(failure, Failure::Trouble(_) | Failure::Defeat(Defeat::TooLong))
             }
@@ -66,6 +76,14 @@ impl RunError {
             | Self::Refused(_)
             | Self::Interrupted => true,
         }
+    }
+}
+
+/// Of a model: when it may be paid for again.
+fn opens_at(error: &ModelError) -> Option<Timestamp> {
+    match error.last() {
+        ModelError::Budget { opens_at, .. } => Some(*opens_at),
+        _ => None,
     }
 }
 
@@ -107,7 +125,10 @@ fn of_model(error: &ModelError) -> Remedy {
         | ModelError::Broken { .. }
         | ModelError::Silent { .. }
         | ModelError::TooSlow { .. }
-        | ModelError::NotUnderstood { .. } => Remedy::Retry,
+        | ModelError::NotUnderstood { .. }
+        | ModelError::NoLeave { .. }
+        // There is a new one some day, and whoever tries asks when: `not_before`.
+        | ModelError::Budget { .. } => Remedy::Retry,
         ModelError::Status { status, .. } => match status {
             408 | 425 | 429 | 500.. => Remedy::Retry,
             // The key, the name, the address, or what is sent.
@@ -125,13 +146,6 @@ fn of_model(error: &ModelError) -> Remedy {
             Remedy::Retry
         }
         ModelError::Exhausted { last, .. } => of_model(last),
-    }
-}
-
-fn last(error: &ModelError) -> &ModelError {
-    match error {
-        ModelError::Exhausted { last: error, .. } => last(error),
-        error => error,
     }
 }
 

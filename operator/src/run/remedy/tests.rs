@@ -314,6 +314,13 @@ fn of_models() {
             Retry,
         ),
         (ModelError::Setup { message: message() }, Change),
+        (
+            ModelError::NoLeave {
+                model: model(),
+                message: message(),
+            },
+            Retry,
+        ),
         (exhausted(&["anthropic/a", "anthropic/a"], unreachable), Retry),
         (exhausted(&["anthropic/a", "anthropic/a"], status(401)), Change),
         (exhausted(&["openai/b", "anthropic/a"], status(401)), Retry),
@@ -330,6 +337,28 @@ fn of_models() {
     for code in [301, 400, 401, 402, 403, 404, 409, 413, 422] {
         check(vec![(status(code).into(), Change, true)]);
     }
+}
+
+#[test]
+fn of_budgets() {
+    let opens_at = "2026-12-01T00:00:00Z".parse().unwrap();
+    let budget = ModelError::Budget {
+        model: model(),
+        message: text(),
+        opens_at,
+    };
+    for error in [
+        budget.clone(),
+        ModelError::Exhausted {
+            attempts: Vec::new(),
+            last: Box::new(budget),
+        },
+    ] {
+        let error = RunError::from(error);
+        assert_eq!(error.not_before(), Some(opens_at), "{error}");
+        check(vec![(error, Retry, true)]);
+    }
+    assert_eq!(RunError::from(status(429)).not_before(), None);
 }
 
 #[test]
