@@ -37,7 +37,8 @@ pub struct LeaseOptions {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Who wants it: the name of a Pod. What distinguishes one life of that Pod from the next is added.
+    /// Who wants it: the name of a Pod. No two that run at the same time may have the same: one of this name takes
+    /// the lease from its earlier life without waiting.
     pub identity: String,
     /// How long a holder may be silent before another one takes it.
     pub duration: Duration,
@@ -169,13 +170,10 @@ async fn acquire_by(
     stop: &CancellationToken,
 ) -> Result<Option<Leadership>, LeaseError> {
     options.check()?;
-    // A container that starts again has its Pod's name, and is another one all the same.
-    let me = format!("{}_{:08x}", options.identity, rand::random::<u32>());
     let mut candidate = Candidate {
-        watched: Watched::new(me.clone(), options.duration),
+        watched: Watched::new(options.identity.clone(), options.duration),
         calls: Arc::new(calls),
         options,
-        me,
         said: None,
     };
     while !stop.is_cancelled() {
@@ -202,7 +200,6 @@ async fn acquire_by(
 struct Candidate<'a, C> {
     calls: Arc<C>,
     options: &'a LeaseOptions,
-    me: String,
     watched: Watched,
     /// What was said last of why it is waited.
     said: Option<String>,
@@ -225,10 +222,15 @@ impl<C: Calls> Candidate<'_, C> {
                 return Ok(None);
             }
             Step::Create { transitions } => (transitions, true),
-            Step::Take { transitions } | Step::Keep { transitions } => (transitions, false),
+            Step::Take { transitions } => (transitions, false),
         };
         let mut lease = found.unwrap_or_default();
-        write(&mut lease, self.options, Some(&self.me), transitions);
+        write(
+            &mut lease,
+            self.options,
+            Some(&self.options.identity),
+            transitions,
+        );
         let answer = if new {
             bounded(self.options, self.calls.create(&lease)).await
         } else {
@@ -270,7 +272,7 @@ impl<C: Calls> Candidate<'_, C> {
         if self.said.as_ref() != Some(&why) {
             info!(
                 lease = self.options.lease(),
-                identity = self.me,
+                identity = self.options.identity,
                 why,
                 "waiting for the lease"
             );
@@ -302,7 +304,7 @@ fn write(lease: &mut Lease, options: &LeaseOptions, holder: Option<&str>, transi
     }
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
     let transitions = i32::try_from(transitions).unwrap_or(i32::MAX);
-    if spec.holder_identity.as_deref() != holder {
+    if spec.holder_identity.as_deref() != holder || spec.lease_transitions != Some(transitions) {
         spec.acquire_time = Some(now.clone());
     }
     spec.holder_identity = holder.map(str::to_owned);

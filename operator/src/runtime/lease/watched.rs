@@ -53,14 +53,9 @@ pub(super) enum Step {
         /// What it then says of transitions.
         transitions: u32,
     },
-    /// Nobody holds it any more: replace it.
+    /// Nobody else holds it any more: replace it.
     Take {
         /// What it then says of transitions.
-        transitions: u32,
-    },
-    /// It is ours already: only the answer was lost.
-    Keep {
-        /// What it says of transitions.
         transitions: u32,
     },
     /// Another one holds it.
@@ -109,19 +104,15 @@ impl Watched {
         let Some((record, since)) = &self.last else {
             return Step::Create { transitions: 0 };
         };
-        let transitions = record.transitions();
-        match record.holder() {
-            Some(holder) if holder == self.me && self.there => return Step::Keep { transitions },
-            Some(_) => {
-                // Also of one that was deleted: its holder may not know that yet, and makes it again.
-                let patience = record.duration().unwrap_or(self.duration);
-                if now.saturating_duration_since(*since) < patience {
-                    return Step::Wait;
-                }
+        // In our name: by a call whose answer was lost, or by an earlier life of this replica. That is over.
+        if record.holder().is_some_and(|holder| holder != self.me) {
+            // Also of one that was deleted: its holder may not know that yet, and makes it again.
+            let patience = record.duration().unwrap_or(self.duration);
+            if now.saturating_duration_since(*since) < patience {
+                return Step::Wait;
             }
-            None => {}
         }
-        let transitions = transitions.saturating_add(1);
+        let transitions = record.transitions().saturating_add(1);
         if self.there {
             Step::Take { transitions }
         } else {
@@ -235,15 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_ours_is_kept() {
-        assert_eq!(
-            after(&[(0, Some(record("me", 4, 1)))], 0),
-            Step::Keep { transitions: 4 }
-        );
-        assert_eq!(
-            after(&[(0, Some(record("me", 4, 1)))], 100),
-            Step::Keep { transitions: 4 }
-        );
+    fn one_in_our_name_is_taken_anew() {
+        let mine = Some(record("me", 4, 1));
+        assert_eq!(after(&[(0, mine.clone())], 0), Step::Take { transitions: 5 });
+        assert_eq!(after(&[(0, mine), (5, None)], 5), Step::Create { transitions: 5 });
         // A name that begins as ours is another's.
         assert_eq!(after(&[(0, Some(record("me2", 4, 1)))], 0), Step::Wait);
     }
@@ -261,8 +247,6 @@ mod tests {
         assert_eq!(after(&[(0, held), (5, None), (6, again)], 20), Step::Wait);
         let free = Some(record("", 4, 1));
         assert_eq!(after(&[(0, free), (5, None)], 5), Step::Create { transitions: 5 });
-        let mine = Some(record("me", 4, 1));
-        assert_eq!(after(&[(0, mine), (5, None)], 5), Step::Wait);
     }
 
     #[test]
