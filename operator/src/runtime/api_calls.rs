@@ -1,0 +1,243 @@
+//! Counts what is asked of the API server, by what it is asked of and what it answers.
+//!
+//! It must not change a call, nor know why it is made.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::{Method, Request, Response, StatusCode};
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
+use tower::{Layer, Service};
+
+use super::metrics::Metrics;
+use super::metrics::labels::{ApiOutcome, Resource, Verb};
+
+/// A client whose calls are counted. A call that the client itself makes again counts once.
+pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
+    let layer = CountCalls(metrics.clone());
+    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+}
+
+#[derive(Clone)]
+struct CountCalls(Metrics);
+
+impl<S> Layer<S> for CountCalls {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted {
+            inner,
+            metrics: self.0.clone(),
+        }
+    }
+}
+
+struct Counted<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S, B, R> Service<Request<B>> for Counted<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let uri = request.uri();
+        let (verb, resource) = asked(request.method(), uri.path(), uri.query().unwrap_or_default());
+        let (metrics, call) = (self.metrics.clone(), self.inner.call(request));
+        Box::pin(async move {
+            let answer = call.await;
+            let outcome = answer
+                .as_ref()
+                .map_or(ApiOutcome::Failed, |answer| outcome(answer.status()));
+            metrics.api_called(verb, resource, outcome);
+            answer
+        })
+    }
+}
+
+fn outcome(status: StatusCode) -> ApiOutcome {
+    match status.as_u16() {
+        404 => ApiOutcome::Missing,
+        409 => ApiOutcome::Conflict,
+        429 => ApiOutcome::Throttled,
+        400..500 => ApiOutcome::Refused,
+        500.. => ApiOutcome::Failed,
+        _ => ApiOutcome::Ok,
+    }
+}
+
+/// What a request is, as the API server would put it.
+fn asked(method: &Method, path: &str, query: &str) -> (Verb, Resource) {
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    // `api/v1` or `apis/GROUP/VERSION`.
+    let version = if parts.first() == Some(&"apis") { 3 } else { 2 };
+    parts.drain(..version.min(parts.len()));
+    if let ["namespaces", _, _, ..] = parts[..] {
+        parts.drain(..2);
+    }
+    let (kind, name, of) = (parts.first(), parts.get(1), parts.get(2));
+    let resource = match (kind.copied().unwrap_or_default(), of.copied()) {
+        ("catalogs", None) => Resource::Catalogs,
+        ("catalogs", Some("status")) => Resource::CatalogsStatus,
+        ("modelproviders", None) => Resource::ModelProviders,
+        ("modelproviders", Some("status")) => Resource::ModelProvidersStatus,
+        ("pods", None) => Resource::Pods,
+        ("pods", Some("exec")) => Resource::PodsExec,
+        ("networkpolicies", None) => Resource::NetworkPolicies,
+        ("secrets", None) => Resource::Secrets,
+        ("configmaps", None) => Resource::ConfigMaps,
+        ("events", None) => Resource::Events,
+        ("leases", None) => Resource::Leases,
+        _ => Resource::Other,
+    };
+    let watches = query
+        .split('&')
+        .any(|it| matches!(it, "watch=true" | "watch=1" | "watch"));
+    let verb = match *method {
+        Method::POST => Verb::Create,
+        Method::PUT => Verb::Update,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE => Verb::Delete,
+        _ if watches => Verb::Watch,
+        _ if name.is_none() && kind.is_some() => Verb::List,
+        _ => Verb::Get,
+    };
+    (verb, resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use tower::ServiceExt as _;
+
+    use super::super::metrics::tests::has;
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart() {
+        for (method, uri, verb, resource) in [
+            (
+                "GET",
+                "/apis/cataloger.dev/v1alpha1/catalogs?limit=500",
+                Verb::List,
+                Resource::Catalogs,
+            ),
+            (
+                "GET",
+                "/apis/cataloger.dev/v1alpha1/catalogs?watch=true&a=b",
+                Verb::Watch,
+                Resource::Catalogs,
+            ),
+            (
+                "GET",
+                "/apis/cataloger.dev/v1alpha1/namespaces/a/catalogs?a=1&watch=1",
+                Verb::Watch,
+                Resource::Catalogs,
+            ),
+            (
+                "GET",
+                "/apis/cataloger.dev/v1alpha1/namespaces/a/catalogs/b",
+                Verb::Get,
+                Resource::Catalogs,
+            ),
+            (
+                "PATCH",
+                "/apis/c/v1/namespaces/a/catalogs/b/status?force=true",
+                Verb::Patch,
+                Resource::CatalogsStatus,
+            ),
+            (
+                "PATCH",
+                "/apis/c/v1/namespaces/a/modelproviders/b/status",
+                Verb::Patch,
+                Resource::ModelProvidersStatus,
+            ),
+            ("POST", "/api/v1/namespaces/a/pods", Verb::Create, Resource::Pods),
+            (
+                "DELETE",
+                "/api/v1/namespaces/a/pods/b",
+                Verb::Delete,
+                Resource::Pods,
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/b/exec?stdin=true",
+                Verb::Get,
+                Resource::PodsExec,
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/b/log",
+                Verb::Get,
+                Resource::Other,
+            ),
+            (
+                "PUT",
+                "/apis/coordination.k8s.io/v1/namespaces/a/leases/b",
+                Verb::Update,
+                Resource::Leases,
+            ),
+            (
+                "PATCH",
+                "/apis/n/v1/namespaces/a/networkpolicies/b",
+                Verb::Patch,
+                Resource::NetworkPolicies,
+            ),
+            // An object whose name is that of a kind.
+            (
+                "GET",
+                "/api/v1/namespaces/a/secrets/pods",
+                Verb::Get,
+                Resource::Secrets,
+            ),
+            ("GET", "/api/v1/namespaces/pods", Verb::Get, Resource::Other),
+            ("GET", "/version", Verb::Get, Resource::Other),
+            ("GET", "/", Verb::Get, Resource::Other),
+        ] {
+            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+            let found = asked(&method.parse().unwrap(), path, query);
+            assert_eq!(found, (verb, resource), "{method} {uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_are_counted_by_what_they_are() {
+        let metrics = Metrics::new();
+        let server = tower::service_fn(async |request: Request<Body>| {
+            let status: u16 = request.uri().query().unwrap().parse().unwrap();
+            if status == 0 {
+                return Err("no connection");
+            }
+            Ok(Response::builder().status(status).body(()).unwrap())
+        });
+        for status in [200, 201, 101, 404, 409, 429, 403, 422, 500, 504, 0] {
+            let request = Request::get(format!("/api/v1/namespaces/a/secrets/b?{status}"));
+            let counted = CountCalls(metrics.clone()).layer(server);
+            drop(counted.oneshot(request.body(Body::empty()).unwrap()).await);
+        }
+        for (outcome, count) in [
+            ("ok", 3),
+            ("missing", 1),
+            ("conflict", 1),
+            ("throttled", 1),
+            ("refused", 2),
+            ("failed", 3),
+        ] {
+            let labels = format!("verb=\"get\",resource=\"secrets\",outcome=\"{outcome}\"");
+            let line = format!("cataloger_api_calls_total{{{labels}}} {count}");
+            assert!(has(&metrics, &line), "{line}");
+        }
+    }
+}
