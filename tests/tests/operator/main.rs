@@ -5,6 +5,7 @@
 
 mod gitops;
 mod leaders;
+mod lease;
 mod lives;
 mod providers;
 mod reruns;
