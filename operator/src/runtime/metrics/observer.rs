@@ -46,16 +46,17 @@ impl RunObserver {
             Event::Resumed { so_far, .. } => seen.spent = so_far.spent,
             Event::Phase(phase) => self.at(&mut seen, Some((*phase).into())),
             Event::Model(Progress::Asked { model }) => seen.asked = Some(model.provider),
-            Event::Asking { .. } | Event::Model(Progress::Retrying { .. } | Progress::FellBack { .. }) => {
-                self.failed(&mut seen);
-            }
-            Event::Answered { spent, .. } => {
-                if let Some(provider) = seen.asked.take() {
-                    self.metrics.model_called(provider.into(), ModelOutcome::Answered);
-                }
+            Event::Model(Progress::Retrying { .. } | Progress::FellBack { .. }) => self.failed(&mut seen),
+            Event::Answered { model, spent, .. } => {
+                seen.asked = None;
+                self.metrics
+                    .model_called(model.provider.into(), ModelOutcome::Answered);
                 self.used(&mut seen, spent);
             }
-            Event::Unanswered { spent, .. } => self.used(&mut seen, spent),
+            Event::Unanswered { spent, .. } => {
+                self.failed(&mut seen);
+                self.used(&mut seen, spent);
+            }
             Event::Ran { ok, .. } => self.called(Tool::ExecutePython, *ok),
             Event::Checked { problem } => self.called(Tool::SubmitHtml, problem.is_none()),
             _ => {}
@@ -71,12 +72,6 @@ impl RunObserver {
     /// The run has ended, after so much time since it began.
     pub fn ended(&self, outcome: RunOutcome, took: Duration) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if outcome == RunOutcome::Failed {
-            self.failed(&mut seen);
-        } else {
-            // Nobody wanted the answer any more.
-            seen.asked = None;
-        }
         self.at(&mut seen, None);
         drop(seen);
         self.metrics.run_ended(outcome, Some(took));
@@ -118,7 +113,6 @@ impl RunObserver {
 impl Drop for RunObserver {
     fn drop(&mut self) {
         let mut seen = std::mem::take(self.seen.get_mut().unwrap_or_else(PoisonError::into_inner));
-        self.failed(&mut seen);
         self.at(&mut seen, None);
     }
 }
@@ -161,7 +155,7 @@ mod tests {
 
     fn answered(spent: Spent) -> Event {
         Event::Answered {
-            model: model("anthropic/a"),
+            model: model("openai/b"),
             text: String::new(),
             spent,
             limits: Limits {
@@ -211,7 +205,6 @@ mod tests {
         };
         let observer = metrics.run_observer();
         for event in [
-            Event::Asking { turn: 1, of: 2 },
             asked("anthropic/a"),
             Event::Model(Progress::Retrying {
                 model: model("anthropic/a"),
@@ -226,10 +219,11 @@ mod tests {
             }),
             asked("openai/b"),
             answered(Spent::default()),
-            Event::Asking { turn: 2, of: 2 },
             asked("openai/b"),
-            // It gave up in a way that an agent goes on with.
-            Event::Asking { turn: 2, of: 2 },
+            Event::Unanswered {
+                problem: String::new(),
+                spent: Spent::default(),
+            },
             Event::Ran {
                 ok: true,
                 told: String::new(),
@@ -258,14 +252,11 @@ mod tests {
                 &format!("cataloger_tool_calls_total{{tool=\"{tool}\",outcome=\"{outcome}\"}} {count}")
             ));
         }
-        // One that is dropped while it asks has failed, unless the run had another end.
-        observer.observe(&asked("builtin"));
-        drop(observer);
-        let observer = metrics.run_observer();
+        // One that is stopped while it asks has no answer, and that is nobody's failure.
         observer.observe(&asked("builtin"));
         observer.ended(RunOutcome::HandedOver, Duration::from_secs(1));
         drop(observer);
-        assert_eq!(calls("builtin", "failed"), 1);
+        assert_eq!(calls("builtin", "failed"), 0);
         assert!(has(&metrics, "cataloger_runs_total{outcome=\"handed_over\"} 1"));
     }
 
