@@ -173,7 +173,11 @@ async fn reaches_a_service_by_its_pods(cluster: Cluster) {
             "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}-in, namespace: {namespace}}}, spec: {{podSelector: {{matchLabels: {{cataloger.dev/sandbox: {name}}}}}, policyTypes: [Ingress], ingress: [{{ports: [{{port: 8080}}, {{port: 8081}}]}}]}}}}"
         ),
     ] {
-        apply(&cluster.admin, &serde_yaml::from_str(&object).unwrap()).await;
+        apply(
+            &cluster.admin,
+            &serde_yaml::from_str::<serde_json::Value>(&object).unwrap(),
+        )
+        .await;
     }
     let listen = "import socket, threading\nservers = [socket.create_server(('', port)) for port in (8080, 8081)]\nlen(servers)";
     assert_eq!(output(&server, 1, listen).await, "2\n");

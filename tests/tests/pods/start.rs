@@ -50,7 +50,11 @@ async fn refused(cluster: &Cluster, options: PodOptions) -> (NotStarted, Class) 
 
 /// Puts an object of YAML there.
 async fn put(cluster: &Cluster, yaml: &str) {
-    apply(&cluster.admin, &serde_yaml::from_str(yaml).expect("YAML")).await;
+    apply(
+        &cluster.admin,
+        &serde_yaml::from_str::<serde_json::Value>(yaml).expect("YAML"),
+    )
+    .await;
 }
 
 /// A namespace with an object in it that is in the way of Pods, and the right to make some.
