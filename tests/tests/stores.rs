@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cataloger::run;
+use cataloger::store::layout::User;
 use cataloger::store::preflight::{self, PreflightError};
 use cataloger::store::s3::S3Credentials;
 use cataloger::store::{
@@ -14,6 +16,7 @@ use cataloger::store::{
 use cataloger_tests::s3::{self, Fake, Fault, Server};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -75,6 +78,7 @@ over_both!(
     large_objects_are_whole,
     the_preflight_is_passed_and_leaves_nothing,
     taken_names_are_passed_over,
+    old_runs_are_removed_and_the_last_good_one_is_found,
 );
 
 fn key(text: &str) -> Key {
@@ -226,6 +230,59 @@ async fn listings_go_past_a_thousand(subject: Subject) {
         .await
         .unwrap();
     assert_eq!((nothing.objects.len(), nothing.next), (0, None));
+}
+
+async fn old_runs_are_removed_and_the_last_good_one_is_found(subject: Subject) {
+    let store = subject.store().await;
+    let layout = Layout::new("db/shop".parse::<Prefix>().unwrap());
+    let cancel = CancellationToken::new();
+    let put = |key: Key, content: String| {
+        let store = Arc::clone(&store);
+        async move {
+            let content_type = ContentType::of(&key);
+            store.put(&key, content.into(), content_type).await.unwrap();
+        }
+    };
+    let moment = "2020-01-01T00:00:00Z";
+    let days = [1, 2, 3, 4].map(|day| -> RunId { format!("2020010{day}T000000Z").parse().unwrap() });
+    for run in days {
+        let report = format!(
+            r#"{{"run": "{run}", "fingerprint": "f", "startedAt": "{moment}", "finishedAt": "{moment}",
+                "objects": {{"catalog.html": {{}}}}}}"#
+        );
+        put(layout.catalog(run), "<p>page".into()).await;
+        put(layout.catalog_script(run), "1".into()).await;
+        put(layout.run(run), report).await;
+        for number in 1..=40 {
+            let entry = format!(r#"{{"version": 1, "at": "{moment}"}}"#);
+            put(layout.entry(run, number).unwrap(), entry).await;
+        }
+    }
+    // The newest came to nothing yet, and people have something to say about the second.
+    store.delete(&layout.run(days[3])).await.unwrap();
+    let ann = User::from_name("ann");
+    put(layout.comment(days[1], &ann, days[2]), "why?".into()).await;
+    let there = || async {
+        let all = list_all(store.as_ref(), None, Depth::Everything, 1000)
+            .await
+            .unwrap();
+        let runs = all.objects.iter().filter_map(|it| layout.parse(&it.key));
+        runs.map(|(run, _)| run).collect::<BTreeSet<_>>()
+    };
+    let retain = |keep| run::retain(&*store, &layout, &cancel, keep, &[]);
+
+    let last = run::last_good(&*store, &layout, &cancel).await.unwrap().unwrap();
+    assert_eq!(last.run, days[2]);
+    let (name, uri) = &last.objects[0];
+    assert_eq!(
+        (name.as_str(), uri),
+        ("catalog.html", &store.uri(&layout.catalog(days[2])))
+    );
+    assert_eq!(retain(3).await.unwrap(), []);
+    assert_eq!(there().await, days.into());
+    assert_eq!(retain(1).await.unwrap(), [days[0]]);
+    assert_eq!(there().await, days[1..].iter().copied().collect());
+    assert_eq!(retain(1).await.unwrap(), []);
 }
 
 async fn odd_keys_are_kept(subject: Subject) {

@@ -49,6 +49,11 @@ impl Moment {
         Self(Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default())
     }
 
+    /// As others count.
+    pub fn timestamp(self) -> Timestamp {
+        self.0
+    }
+
     /// How long after an earlier moment it is; nothing if the clock went back.
     pub fn since(self, earlier: Self) -> Duration {
         let milliseconds = self.0.as_millisecond() - earlier.0.as_millisecond();

@@ -6,6 +6,7 @@ mod builtin_server;
 mod drift;
 mod handover;
 mod input;
+mod orders;
 mod preflight;
 mod resume;
 mod scene;
