@@ -2,5 +2,6 @@
 //!
 //! Must not know how a model speaks or how a run is driven: a controller says what is due, and sees what became of it.
 
+pub mod provider;
 pub mod secrets;
 pub mod settings;

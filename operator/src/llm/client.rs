@@ -77,14 +77,20 @@ pub(super) struct Client<W> {
 }
 
 impl<W: WireFormat> Client<W> {
-    pub(super) fn new(mut endpoint: Endpoint, format: W) -> Result<Self, ModelError> {
-        for (name, value) in W::HEADERS {
-            endpoint.header(name, value);
-        }
-        let (name, prefix) = W::KEY;
-        endpoint.key_header(name, prefix)?;
+    pub(super) fn new(endpoint: Endpoint, format: W) -> Result<Self, ModelError> {
+        let endpoint = introduced::<W>(endpoint)?;
         Ok(Self { endpoint, format })
     }
+}
+
+/// With what each request bears.
+pub(super) fn introduced<W: WireFormat>(mut endpoint: Endpoint) -> Result<Endpoint, ModelError> {
+    for (name, value) in W::HEADERS {
+        endpoint.header(name, value);
+    }
+    let (name, prefix) = W::KEY;
+    endpoint.key_header(name, prefix)?;
+    Ok(endpoint)
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::{RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -170,18 +170,29 @@ impl Endpoint {
         patience: Duration,
         deadline: Option<Instant>,
     ) -> Result<Answer<'_>, ModelError> {
+        let request = self.http.0.post(self.url.clone()).body(body);
+        self.send(request, patience, deadline).await
+    }
+
+    /// Fetches something, and gives only the headers of the answer.
+    pub(super) async fn get(&self, patience: Duration) -> Result<HeaderMap, ModelError> {
+        let request = self.http.0.get(self.url.clone());
+        let answer = self.send(request, patience, None).await?;
+        Ok(answer.response.headers().clone())
+    }
+
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        patience: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<Answer<'_>, ModelError> {
         let clock = Clock {
             began: Instant::now(),
             answer: self.timeouts.answer,
             deadline,
         };
-        let request = self
-            .http
-            .0
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .body(body)
-            .send();
+        let request = request.headers(self.headers.clone()).send();
         let response = clock
             .within(&self.spec, clock.began, patience, request)
             .await?

@@ -14,6 +14,7 @@ mod error;
 mod http;
 mod openai;
 pub mod prices;
+mod probe;
 mod raw;
 pub mod retry;
 mod sse;
@@ -32,6 +33,7 @@ pub use config::{
     Anthropic, Http, MaxTokensField, ModelSpec, OpenAi, OpenAiApi, Provider, Providers, Timeouts,
 };
 pub use error::{Class, ModelError};
+pub use probe::Probed;
 pub use raw::Raw;
 pub use usage::Usage;
 

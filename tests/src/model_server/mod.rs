@@ -27,7 +27,7 @@ use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ pub use say::{Call, Say};
 /// How many bytes drip at once.
 const DRIP: usize = 8;
 
-/// The key that the server wants.
+/// The key that the server wants, if a test says nothing else.
 pub const KEY: &str = "sk-test-0123456789abcdef";
 
 /// A request that came.
@@ -244,12 +244,30 @@ pub enum Script {
 
 type Brain = Box<dyn FnMut(&Recorded) -> Script + Send>;
 
-#[derive(Default)]
 struct State {
+    /// The key that is wanted.
+    key: String,
+    /// What is answered to who asks for the list of models, if it is not the list.
+    list: Option<Reply>,
+    listed: usize,
     scripts: VecDeque<Script>,
     brain: Option<Brain>,
     requests: Vec<Recorded>,
     problems: Vec<String>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            key: KEY.to_owned(),
+            list: None,
+            listed: 0,
+            scripts: VecDeque::new(),
+            brain: None,
+            requests: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
 }
 
 struct Shared {
@@ -364,6 +382,21 @@ impl ModelServer {
         self.shared.state().brain = Some(Box::new(brain));
     }
 
+    /// Takes no other key than this one from now on.
+    pub fn want(&self, key: &str) {
+        key.clone_into(&mut self.shared.state().key);
+    }
+
+    /// Answers so who asks for the list of models, or gives the list again.
+    pub fn list(&self, reply: Option<Reply>) {
+        self.shared.state().list = reply;
+    }
+
+    /// How often the list of models was asked for. That is no request of a model.
+    pub fn listed(&self) -> usize {
+        self.shared.state().listed
+    }
+
     /// All requests so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.state().requests.clone()
@@ -391,6 +424,7 @@ type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
     let (parts, body) = request.into_parts();
+    let asks_for_list = parts.method == Method::GET && parts.uri.path().ends_with("/models");
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let recorded = Recorded {
         at: Instant::now(),
@@ -407,7 +441,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let reply = choose(&shared, &recorded);
+    let reply = if asks_for_list {
+        list(&shared, &recorded)
+    } else {
+        choose(&shared, &recorded)
+    };
     for step in reply.before {
         match step {
             Step::Wait(time) => sleep(time).await,
@@ -465,10 +503,38 @@ async fn play(mut sender: Sender<Bytes, io::Error>, steps: Vec<Step>) {
     }
 }
 
+/// The list of models, in the form of whoever is asked.
+fn list(shared: &Shared, recorded: &Recorded) -> Reply {
+    let mut state = shared.state();
+    state.listed += 1;
+    if let Some(reply) = &state.list {
+        return reply.clone();
+    }
+    let anthropic = recorded.header("anthropic-version").is_some();
+    let given = if anthropic {
+        recorded.header("x-api-key")
+    } else {
+        recorded
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
+    };
+    if given != Some(state.key.as_str()) {
+        let wire = if anthropic {
+            Wire::Messages { stream: false }
+        } else {
+            Wire::Chat { stream: false }
+        };
+        let failure = Failure::new(401).saying("authentication_error", "invalid x-api-key");
+        return failure.reply(wire);
+    }
+    let models = json!({"object": "list", "data": [{"id": "scripted", "type": "model"}], "has_more": false});
+    Reply::new(200, "application/json", models.to_string())
+}
+
 fn choose(shared: &Shared, recorded: &Recorded) -> Reply {
     let mut state = shared.state();
     let wire = recorded.wire();
-    let wrong = say::wrong(recorded, wire);
+    let wrong = say::wrong(recorded, wire, &state.key);
     state.requests.push(recorded.clone());
     let count = state.requests.len();
     shared.count.send_replace(count);

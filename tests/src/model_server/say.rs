@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{KEY, Recorded, Reply, Step, Wire};
+use super::{Recorded, Reply, Step, Wire};
 
 /// A call of a tool.
 #[derive(Debug, Clone)]
@@ -486,7 +486,7 @@ impl Say {
 }
 
 /// What a real server would refuse.
-pub(super) fn wrong(request: &Recorded, wire: Option<Wire>) -> Option<String> {
+pub(super) fn wrong(request: &Recorded, wire: Option<Wire>, key: &str) -> Option<String> {
     let Some(wire) = wire else {
         return Some(format!("there is nothing at {}", request.path));
     };
@@ -503,27 +503,23 @@ pub(super) fn wrong(request: &Recorded, wire: Option<Wire>) -> Option<String> {
             return Some(format!("{name} is refused by the current models"));
         }
     }
+    let right = match wire {
+        Wire::Messages { .. } => request.header("x-api-key") == Some(key),
+        Wire::Chat { .. } | Wire::Responses { .. } => {
+            request.header("authorization") == Some(&format!("Bearer {key}"))
+        }
+    };
+    if !right {
+        return says("a wrong key");
+    }
     match wire {
         Wire::Messages { .. } => wrong_messages(request, &body),
-        Wire::Chat { .. } => {
-            if request.header("authorization") != Some(&format!("Bearer {KEY}")) {
-                return says("a wrong key");
-            }
-            wrong_chat(&body)
-        }
-        Wire::Responses { .. } => {
-            if request.header("authorization") != Some(&format!("Bearer {KEY}")) {
-                return says("a wrong key");
-            }
-            wrong_items(&body)
-        }
+        Wire::Chat { .. } => wrong_chat(&body),
+        Wire::Responses { .. } => wrong_items(&body),
     }
 }
 
 fn wrong_messages(request: &Recorded, body: &Value) -> Option<String> {
-    if request.header("x-api-key") != Some(KEY) {
-        return Some("a wrong key".into());
-    }
     if request.header("anthropic-version").is_none() {
         return Some("no anthropic-version".into());
     }

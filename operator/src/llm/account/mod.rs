@@ -21,7 +21,7 @@ use super::prices::{Cost, Prices};
 use super::{Model, ModelError, ModelSpec, Progress, Request, Turn, Usage};
 
 pub use desk::{Books, Desk, NotKept};
-pub use ledger::{Budget, Figures, Ledger, Period};
+pub use ledger::{Answer, Budget, Figures, Hold, Ledger, Period, Refusal};
 pub use rates::Limits;
 pub use worst::Worst;
 
