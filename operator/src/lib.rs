@@ -16,4 +16,5 @@ pub mod redact;
 pub mod run;
 pub mod runtime;
 pub mod sandbox;
+pub mod sessions;
 pub mod store;

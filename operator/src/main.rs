@@ -3,6 +3,7 @@
 use cataloger::commands::arguments::RunArguments;
 use cataloger::commands::comment::{self, CommentArguments};
 use cataloger::commands::crds::{self, CrdsArguments};
+use cataloger::commands::operator::{self, arguments::OperatorArguments};
 use cataloger::commands::run;
 use cataloger::commands::session::{self, SessionArguments};
 use cataloger::logs::{self, Format};
@@ -23,17 +24,22 @@ enum Command {
     Comment(CommentArguments),
     Session(SessionArguments),
     Crds(CrdsArguments),
+    Operator(Box<OperatorArguments>),
 }
 
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    logs::set_up(Format::Text, LevelFilter::WARN);
+    match &arguments.command {
+        Command::Operator(arguments) => logs::set_up(arguments.log_format(), LevelFilter::INFO),
+        _ => logs::set_up(Format::Text, LevelFilter::WARN),
+    }
     let code = match arguments.command {
         Command::Run(arguments) => run::run(*arguments).await,
         Command::Comment(arguments) => comment::run(arguments).await,
         Command::Session(arguments) => session::run(arguments).await,
         Command::Crds(arguments) => crds::run(&arguments),
+        Command::Operator(arguments) => operator::run(*arguments).await,
     };
     // A thread may still wait for a line of standard input; the runtime would wait for it.
     std::process::exit(code.into())

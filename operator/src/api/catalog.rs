@@ -521,6 +521,9 @@ pub struct UsageStatus {
 pub struct Artifacts {
     /// The run's UTC timestamp.
     pub timestamp: String,
+    /// The hash of what it was made from, as `status.run.fingerprint` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// The catalog's page.
     pub catalog: String,
     /// What has changed since the earlier ones.

@@ -5,6 +5,7 @@ pub mod comment;
 pub mod crds;
 pub mod exit;
 pub mod local;
+pub mod operator;
 pub mod place;
 pub mod run;
 pub mod session;

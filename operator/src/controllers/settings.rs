@@ -14,7 +14,7 @@ use crate::store::{Prefix, S3Options};
 /// The operator's configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whose sandboxes are ours: labels have it.
+    /// Whose sandboxes are ours: labels have it. The name of the lease, too.
     pub installation: String,
     /// The namespaces that are served; all, if empty.
     pub namespaces: BTreeSet<String>,

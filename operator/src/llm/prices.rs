@@ -23,6 +23,12 @@ use super::{Attempt, ModelSpec, Provider, Turn, Usage};
 pub struct Cost(pub u64);
 
 impl Cost {
+    /// As dollars, for people.
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53 for any run")]
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     /// The sum, or the most that there can be.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {

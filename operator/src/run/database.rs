@@ -13,6 +13,9 @@ const KINDS: [(&str, &str); 6] = [
     ("duckdb", "DuckDB"),
 ];
 
+/// The usual ports of those that are reached by a network.
+const PORTS: [(&str, u16); 3] = [("PostgreSQL", 5432), ("MySQL", 3306), ("MariaDB", 3306)];
+
 /// Where a database is, and who may read it.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -76,6 +79,48 @@ impl Database {
         self.kind
     }
 
+    /// The hosts and ports that it is reached by; none of a file's.
+    pub fn endpoints(&self) -> Vec<(String, u16)> {
+        let Some((_, usual)) = PORTS.iter().find(|(kind, _)| *kind == self.kind) else {
+            return Vec::new();
+        };
+        let text = self.url.expose_secret();
+        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        let (place, query) = place.split_once('?').unwrap_or((place, ""));
+        let hosts = place.split(['/', '#']).next().unwrap_or_default();
+        // PostgreSQL's tools take several hosts, and both as parameters too.
+        let parameter = |name: &str| {
+            query.split('&').find_map(|pair| {
+                let (key, value) = pair.split_once('=')?;
+                (key == name).then_some(value)
+            })
+        };
+        let hosts = if hosts.is_empty() {
+            parameter("host").unwrap_or_default()
+        } else {
+            hosts
+        };
+        let ports: Vec<&str> = parameter("port").unwrap_or_default().split(',').collect();
+        let mut found = Vec::new();
+        for (at, host) in hosts.split(',').enumerate() {
+            // A path is a socket, which is not there in a sandbox.
+            if host.is_empty() || host.starts_with(['/', '%']) {
+                continue;
+            }
+            let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                Some((address, rest)) => (address, rest.strip_prefix(':')),
+                None => host
+                    .rsplit_once(':')
+                    .map_or((host, None), |(host, port)| (host, Some(port))),
+            };
+            let port = port.or_else(|| ports.get(at).or(ports.first()).copied());
+            let port = port.and_then(|port| port.parse().ok()).unwrap_or(*usual);
+            found.push((host.to_owned(), port));
+        }
+        found
+    }
+
     /// Without user, password and parameters.
     pub fn shown(&self) -> &str {
         &self.shown
@@ -105,6 +150,31 @@ mod tests {
             let database = Database::new(&url.into()).unwrap();
             assert_eq!((database.kind(), database.shown()), (kind, shown));
             assert!(!format!("{database:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn hosts_and_ports_are_found() {
+        for (url, endpoints) in [
+            ("postgresql://a:b@db/shop", &[("db", 5432)][..]),
+            (
+                "postgresql://a:p@ss/w?rd@db.x.svc:6432/shop?sslmode=require",
+                &[("db.x.svc", 6432)],
+            ),
+            (
+                "postgresql://a@one,two:6000/shop",
+                &[("one", 5432), ("two", 6000)],
+            ),
+            ("postgresql:///shop?host=db&port=7000", &[("db", 7000)]),
+            ("postgresql:///shop?host=/run/sockets", &[]),
+            ("mysql://a:b@[2001:db8::1]:3307/shop", &[("2001:db8::1", 3307)]),
+            ("mariadb://a:b@10.0.0.1", &[("10.0.0.1", 3306)]),
+            ("sqlite:////srv/shop.db", &[]),
+            ("duckdb:///shop.db", &[]),
+        ] {
+            let found = Database::new(&url.into()).unwrap().endpoints();
+            let found: Vec<_> = found.iter().map(|(host, port)| (host.as_str(), *port)).collect();
+            assert_eq!(found, endpoints, "{url}");
         }
     }
 

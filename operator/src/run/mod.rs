@@ -108,6 +108,9 @@ pub struct Subject {
     pub name: String,
     /// A hash of what it asks for: its own, not the one of [`record::Asked`].
     pub fingerprint: String,
+    /// The request that it answers, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
 }
 
 /// What a run works with.

@@ -106,13 +106,8 @@ fn usage(spent: &crate::agent::budget::Spent) -> Usage {
         output: spent.usage.output,
         cache_write: spent.usage.cache_write,
         cache_read: spent.usage.cache_read,
-        cost: spent.cost.map(dollars),
+        cost: spent.cost.map(Cost::dollars),
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 for any run")]
-fn dollars(cost: Cost) -> f64 {
-    cost.0 as f64 / 1e6
 }
 
 fn agent(work: &Work, finished: Moment) -> Agent {

@@ -231,9 +231,9 @@ impl Place<'_> {
         for key in &keys {
             persist(self.cancel, || self.store.delete(key)).await?;
         }
-        let gone = stream::iter(&rest).map(|key| async move {
+        let gone = stream::iter(rest).map(async |key: Key| {
             self.check()?;
-            persist(self.cancel, || self.store.delete(key))
+            persist(self.cancel, || self.store.delete(&key))
                 .await
                 .map_err(RunError::from)
         });

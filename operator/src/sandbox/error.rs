@@ -104,6 +104,14 @@ pub enum SandboxError {
     /// The Pod did not start.
     #[error("the sandbox's Pod did not start: {0}")]
     NotStarted(#[from] NotStarted),
+    /// A sandbox would not reach the database.
+    #[error("{message}")]
+    NoWay {
+        /// What is in the way, and what to do.
+        message: String,
+        /// Whether it may go away by itself.
+        passes: bool,
+    },
     /// The sandbox has ended, but not all that belonged to it.
     #[error("the sandbox was closed, but something of it stays: {message}")]
     Leftovers {
@@ -123,7 +131,7 @@ impl SandboxError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Timeout { .. } => Class::Retry,
+            Self::Timeout { .. } | Self::NoWay { passes: true, .. } => Class::Retry,
             Self::Busy { .. } | Self::Full { .. } => Class::Wait,
             Self::NotStarted(why) => why.obstacle.class(),
             Self::Lost(_) | Self::Forgotten { .. } | Self::ProofRefused | Self::NotClaimed => Class::Rebuild,
@@ -132,6 +140,7 @@ impl SandboxError {
             | Self::Invalid { .. }
             | Self::Protocol { .. }
             | Self::Setup { .. }
+            | Self::NoWay { .. }
             | Self::Leftovers { .. }
             | Self::Closed => Class::Stop,
         }

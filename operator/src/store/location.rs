@@ -83,7 +83,7 @@ impl fmt::Display for Location {
 }
 
 /// The rules that all S3 servers share; underscores and capitals are of old buckets, and taken.
-pub(super) fn check_bucket(bucket: &str) -> Result<(), &'static str> {
+pub(crate) fn check_bucket(bucket: &str) -> Result<(), &'static str> {
     if bucket.contains('@') || bucket.contains(':') {
         return Err("after s3:// comes the bucket; credentials and endpoints are set apart");
     }

@@ -14,6 +14,7 @@ fn claimant(order: &str) -> Claimant {
             namespace: "shop".into(),
             name: "orders".into(),
             fingerprint: "abc".into(),
+            requested_at: None,
         }),
     }
 }

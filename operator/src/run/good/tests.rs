@@ -50,6 +50,7 @@ fn subject() -> Subject {
         namespace: "shop".into(),
         name: "orders".into(),
         fingerprint: "f".repeat(64),
+        requested_at: None,
     }
 }
 

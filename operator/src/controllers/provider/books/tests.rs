@@ -76,7 +76,7 @@ async fn whoever_comes_next_counts_what_was_set_aside() {
     let figures = lock(&next.ledger).figures(Timestamp::now());
     assert_eq!((figures.spent, figures.reserved), (Cost(300_000), Cost(0)));
     // And what the dead one still does is refused, or counted.
-    drop(admit(&next, 100_000).await);
+    let _ = admit(&next, 100_000).await;
     dead.reserve(Cost(400_000)).await.unwrap();
     assert_eq!(lock(&dead.ledger).figures(Timestamp::now()).spent, Cost(400_000));
     let answer = lock(&next.ledger).admit(Some(Cost(700_000)), Timestamp::now());

@@ -1,0 +1,262 @@
+use super::*;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        fingerprint: "f".into(),
+        settings: "s".into(),
+        requested_at: None,
+        suspend: false,
+        timeout: 30 * MINUTE,
+        ttl: None,
+    }
+}
+
+fn run(phase: Phase) -> RunStatus {
+    RunStatus {
+        id: Some("20261121T120000Z".into()),
+        phase: Some(phase),
+        attempt: 1,
+        fingerprint: Some("f".into()),
+        settings: Some("s".into()),
+        phase_since: Some(Time(at(0))),
+        finished_at: (!is_under_way(&RunStatus {
+            phase: Some(phase),
+            ..RunStatus::default()
+        }))
+        .then(|| Time(at(0))),
+        ..RunStatus::default()
+    }
+}
+
+fn status(run: RunStatus) -> CatalogStatus {
+    CatalogStatus {
+        run: Some(run),
+        ..CatalogStatus::default()
+    }
+}
+
+fn begun(next: Next) -> (RunStatus, bool) {
+    match next {
+        Next::Begin { run, before } => (*run, before),
+        other => panic!("nothing begins: {other:?}"),
+    }
+}
+
+#[test]
+fn the_first_run_is_due_at_once() {
+    let (run, before) = begun(next(&wanted(), &CatalogStatus::default(), Sight::Absent, at(0)));
+    assert_eq!((run.attempt, run.id, before), (1, None, false));
+    assert_eq!(run.fingerprint.as_deref(), Some("f"));
+    assert_eq!(run.phase, Some(Phase::Pending));
+}
+
+#[test]
+fn what_was_done_is_not_done_again() {
+    let done = status(run(Phase::Succeeded));
+    assert_eq!(next(&wanted(), &done, Sight::Absent, at(9)), Next::Rest);
+    // Suspend, time to live, limits: none of them buys a run.
+    for change in [
+        Wanted {
+            suspend: true,
+            ..wanted()
+        },
+        Wanted {
+            settings: "t".into(),
+            ..wanted()
+        },
+    ] {
+        assert_eq!(next(&change, &done, Sight::Absent, at(9)), Next::Rest);
+    }
+    let other = Wanted {
+        fingerprint: "g".into(),
+        ..wanted()
+    };
+    let (run, before) = begun(next(&other, &done, Sight::Absent, at(9)));
+    assert_eq!((run.id, run.attempt, before), (None, 1, false));
+}
+
+#[test]
+fn each_new_request_buys_one_run() {
+    let asked = Wanted {
+        requested_at: Some("monday".into()),
+        ..wanted()
+    };
+    let mut done = status(run(Phase::Succeeded));
+    let (again, _) = begun(next(&asked, &done, Sight::Absent, at(9)));
+    assert_eq!(
+        (again.id.as_deref(), again.requested_at.as_deref()),
+        (None, Some("monday"))
+    );
+    done.last_handled_reconcile_at = Some("monday".into());
+    assert_eq!(next(&asked, &done, Sight::Absent, at(9)), Next::Rest);
+    // A new one in the middle of a run waits for its end.
+    let under_way = status(run(Phase::Cataloging));
+    let running = Sight::Running {
+        elapsed: MINUTE,
+        stopping: false,
+    };
+    assert_eq!(next(&asked, &under_way, running, at(9)), Next::Follow);
+}
+
+#[test]
+fn what_was_under_way_goes_on_as_the_same_try() {
+    for phase in [
+        Phase::Pending,
+        Phase::Provisioning,
+        Phase::Cataloging,
+        Phase::Suspended,
+    ] {
+        let (again, before) = begun(next(&wanted(), &status(run(phase)), Sight::Absent, at(9)));
+        assert_eq!((again.attempt, before), (1, true), "{phase:?}");
+        assert_eq!(again.id.as_deref(), Some("20261121T120000Z"));
+    }
+}
+
+#[test]
+fn a_failed_try_waits_and_counts() {
+    let mut failed = run(Phase::Pending);
+    failed.reason = Some(Reason::BackingOff.to_string());
+    failed.next_attempt_at = Some(Time(at(10)));
+    let failed = status(failed);
+    assert_eq!(
+        next(&wanted(), &failed, Sight::Absent, at(4)),
+        Next::Wait(Duration::from_secs(6))
+    );
+    let (again, _) = begun(next(&wanted(), &failed, Sight::Absent, at(10)));
+    assert_eq!((again.attempt, again.next_attempt_at), (2, None));
+    let waits: Vec<u64> = (1..9).map(|attempt| backoff(attempt).as_secs()).collect();
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 360, 360]);
+}
+
+#[test]
+fn after_a_failure_other_limits_are_a_reason() {
+    let failed = status(run(Phase::Failed));
+    assert_eq!(next(&wanted(), &failed, Sight::Absent, at(9)), Next::Rest);
+    let more = Wanted {
+        settings: "t".into(),
+        ..wanted()
+    };
+    let (again, _) = begun(next(&more, &failed, Sight::Absent, at(9)));
+    // The same run: what it has paid for is kept.
+    assert_eq!(
+        (again.id.is_some(), again.attempt, again.settings.as_deref()),
+        (true, 1, Some("t"))
+    );
+}
+
+#[test]
+fn sessions_stop_for_what_changes_the_result() {
+    let under_way = status(run(Phase::Cataloging));
+    let running = |stopping| Sight::Running {
+        elapsed: MINUTE,
+        stopping,
+    };
+    let suspended = Wanted {
+        suspend: true,
+        ..wanted()
+    };
+    let other = Wanted {
+        fingerprint: "g".into(),
+        ..wanted()
+    };
+    let limits = Wanted {
+        settings: "t".into(),
+        ..wanted()
+    };
+    for (wanted, expected) in [
+        (&suspended, Next::Stop(Stop::Suspended)),
+        (&other, Next::Stop(Stop::Replaced)),
+        (&limits, Next::Follow),
+    ] {
+        assert_eq!(next(wanted, &under_way, running(false), at(9)), expected);
+        assert_eq!(next(wanted, &under_way, running(true), at(9)), Next::Follow);
+    }
+}
+
+#[test]
+fn every_phase_has_a_deadline() {
+    for (phase, minutes) in [
+        (Phase::Pending, 15),
+        (Phase::Provisioning, 20),
+        (Phase::Cataloging, 45),
+        (Phase::Summarizing, 45),
+    ] {
+        let status = status(run(phase));
+        let seen = |elapsed: u64, clock: i64| {
+            let sight = Sight::Running {
+                elapsed: Duration::from_mins(elapsed),
+                stopping: false,
+            };
+            next(&wanted(), &status, sight, at(clock * 60))
+        };
+        let clock = i64::try_from(minutes).unwrap();
+        assert_eq!(seen(minutes, clock), Next::Follow, "{phase:?}");
+        assert_eq!(
+            seen(minutes + 1, clock + 1),
+            Next::Stop(Stop::Overdue),
+            "{phase:?}"
+        );
+        // A clock that jumps ends nothing, and nor does one that goes back.
+        assert_eq!(seen(1, clock + 1000), Next::Follow);
+        assert_eq!(seen(minutes + 1, -1000), Next::Follow);
+    }
+}
+
+#[test]
+fn the_time_to_live_begins_with_the_end() {
+    let short = Wanted {
+        ttl: Some(MINUTE),
+        ..wanted()
+    };
+    for phase in [Phase::Succeeded, Phase::Failed] {
+        let ended = status(run(phase));
+        assert_eq!(
+            next(&short, &ended, Sight::Absent, at(20)),
+            Next::Wait(Duration::from_secs(40))
+        );
+        assert_eq!(next(&short, &ended, Sight::Absent, at(60)), Next::Expire);
+    }
+    let under_way = status(run(Phase::Pending));
+    assert!(matches!(
+        next(&short, &under_way, Sight::Absent, at(600)),
+        Next::Begin { .. }
+    ));
+    let suspended = Wanted {
+        suspend: true,
+        ..short
+    };
+    assert_eq!(
+        next(&suspended, &status(run(Phase::Succeeded)), Sight::Absent, at(60)),
+        Next::Rest
+    );
+}
+
+#[test]
+fn what_is_taken_back_goes_on() {
+    let mut replaced = run(Phase::Failed);
+    replaced.reason = Some(Reason::Replaced.to_string());
+    let (again, before) = begun(next(&wanted(), &status(replaced), Sight::Absent, at(9)));
+    assert_eq!(
+        (again.id.is_some(), again.finished_at, before),
+        (true, None, true)
+    );
+}
+
+#[test]
+fn patience_grows_with_the_time_that_has_passed() {
+    let since = Time(at(0));
+    for (passed, wait) in [(0, 3), (60, 15), (3600, 300), (-60, 3)] {
+        assert_eq!(
+            patience(Some(&since), at(passed)).as_secs(),
+            wait,
+            "after {passed} s"
+        );
+    }
+    assert_eq!(patience(None, at(0)).as_secs(), 3);
+}

@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use super::*;
+use crate::run::Event;
+use crate::sessions::Progress;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn begun() -> CatalogStatus {
+    CatalogStatus {
+        run: Some(RunStatus {
+            phase: Some(Phase::Pending),
+            attempt: 1,
+            fingerprint: Some("f".into()),
+            requested_at: Some("monday".into()),
+            ..RunStatus::default()
+        }),
+        ..CatalogStatus::default()
+    }
+}
+
+fn outcome(summary_failure: Option<&str>) -> Outcome {
+    let run = "20261121T120000Z".parse().unwrap();
+    let object = |name: &str| (name.to_owned(), format!("s3://pages/x/20261121T120000Z/{name}"));
+    let mut objects = vec![object("catalog_script.py"), object("catalog.html")];
+    if summary_failure.is_none() {
+        objects.push(object("recent_summary.html"));
+    }
+    objects.push(object("run.json"));
+    Outcome {
+        run,
+        objects,
+        summary_failure: summary_failure.map(str::to_owned),
+        models: Vec::new(),
+        spent: Spent::default(),
+        driven: Duration::ZERO,
+        warnings: Vec::new(),
+    }
+}
+
+fn trouble(remedy: Remedy, resumable: bool) -> Ended {
+    Ended::Failed(Trouble {
+        kind: Kind::Model,
+        message: "the model does not answer".into(),
+        remedy,
+        resumable,
+    })
+}
+
+fn ends(status: &mut CatalogStatus, ended: &Ended, stopped: Option<Stop>, second: i64) -> Option<Summary> {
+    let progress = Progress {
+        run: "20261121T120000Z".parse().ok(),
+        ..Progress::default()
+    };
+    end(status, (ended, &progress, stopped), 2, at(second))
+}
+
+#[test]
+fn a_good_run_leaves_its_pages_and_answers_the_request() {
+    let mut status = begun();
+    let summary = ends(&mut status, &Ended::Succeeded(Box::new(outcome(None))), None, 5);
+    assert_eq!(summary, Some(Summary::Published));
+    let artifacts = status.artifacts.unwrap();
+    assert_eq!(artifacts.fingerprint.as_deref(), Some("f"));
+    assert!(artifacts.catalog.ends_with("/catalog.html"));
+    assert!(artifacts.summary.is_some() && artifacts.summary_script.is_none());
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("monday"));
+    let past = &status.history[0];
+    assert_eq!(
+        (past.phase, past.catalog.as_deref()),
+        (Phase::Succeeded, Some(artifacts.catalog.as_str()))
+    );
+    assert_eq!(status.run.unwrap().finished_at, Some(Time(at(5))));
+}
+
+#[test]
+fn a_summary_that_failed_leaves_the_catalog() {
+    let mut status = begun();
+    let ended = Ended::Succeeded(Box::new(outcome(Some("no baseline"))));
+    let summary = ends(&mut status, &ended, None, 5);
+    assert_eq!(summary, Some(Summary::Failed("no baseline".into())));
+    assert!(status.artifacts.unwrap().summary.is_none());
+    assert_eq!(status.run.unwrap().phase, Some(Phase::Succeeded));
+}
+
+#[test]
+fn tries_are_counted_and_end() {
+    let mut status = begun();
+    for (attempt, wait) in [(1, 10), (2, 20)] {
+        ends(&mut status, &trouble(Remedy::Retry, true), None, 0);
+        let run = status.run.as_mut().unwrap();
+        assert_eq!(run.next_attempt_at, Some(Time(at(wait))));
+        assert!(run.message.as_ref().unwrap().starts_with(&format!(
+            "try {attempt} of 3 failed and is made again in {wait} s: the model"
+        )));
+        assert!(run.id.is_some() && status.history.is_empty());
+        run.attempt = attempt + 1;
+    }
+    ends(&mut status, &trouble(Remedy::Retry, true), None, 0);
+    let run = status.run.as_ref().unwrap();
+    assert_eq!(
+        (run.phase, run.reason.as_deref()),
+        (Some(Phase::Failed), Some("ModelFailed"))
+    );
+    assert_eq!(status.history[0].attempts, 3);
+    assert_eq!(status.last_handled_reconcile_at.as_deref(), Some("monday"));
+}
+
+#[test]
+fn what_no_try_can_heal_is_not_tried() {
+    let mut status = begun();
+    ends(&mut status, &trouble(Remedy::Change, true), None, 0);
+    assert_eq!(status.run.unwrap().phase, Some(Phase::Failed));
+    // What can't be gone on with gets another name.
+    let mut status = begun();
+    ends(&mut status, &trouble(Remedy::Retry, false), None, 0);
+    assert_eq!(status.run.unwrap().id, None);
+    // What somebody else drives is not spent.
+    let mut status = begun();
+    ends(&mut status, &trouble(Remedy::Nothing, true), None, 0);
+    let run = status.run.unwrap();
+    assert!(!super::super::due::is(&run, Reason::BackingOff) && run.next_attempt_at.is_some());
+}
+
+#[test]
+fn stops_say_why() {
+    for (stop, phase, reason) in [
+        (Stop::Suspended, Phase::Suspended, "Suspended"),
+        (Stop::Replaced, Phase::Failed, "Replaced"),
+        (Stop::Overdue, Phase::Pending, "BackingOff"),
+    ] {
+        let mut status = begun();
+        ends(&mut status, &Ended::Stopped, Some(stop), 0);
+        let run = status.run.as_ref().unwrap();
+        assert_eq!((run.phase, run.reason.as_deref()), (Some(phase), Some(reason)));
+        assert_eq!(status.last_handled_reconcile_at, None, "{stop:?}");
+    }
+}
+
+#[test]
+fn history_is_short_and_has_a_run_once() {
+    let mut status = begun();
+    for second in 0..15 {
+        let mut good = outcome(None);
+        good.run = crate::store::RunId::at(at(second).into());
+        status.run.as_mut().unwrap().phase = Some(Phase::Cataloging);
+        ends(&mut status, &Ended::Succeeded(Box::new(good)), None, second);
+    }
+    assert_eq!(status.history.len(), HISTORY);
+    assert_eq!(status.history[0].finished_at, Some(Time(at(14))));
+    let again = status.clone();
+    let mut good = outcome(None);
+    good.run = crate::store::RunId::at(at(14).into());
+    ends(&mut status, &Ended::Succeeded(Box::new(good)), None, 20);
+    assert_eq!(status.history.len(), again.history.len());
+    assert_eq!(status.history[1], again.history[1]);
+}
+
+#[test]
+fn the_status_follows_the_session() {
+    let mut status = begun();
+    let mut progress = Progress::default();
+    progress.take(&Event::Phase(crate::run::Phase::Provisioning));
+    follow(&mut status, &progress, at(1));
+    let since = status.run.as_ref().unwrap().phase_since.clone();
+    assert_eq!(since, Some(Time(at(1))));
+    progress.sandbox_waits("no room".into());
+    follow(&mut status, &progress, at(2));
+    let run = status.run.as_ref().unwrap();
+    assert_eq!((run.phase, &run.phase_since), (Some(Phase::Provisioning), &since));
+    assert_eq!(run.message.as_deref(), Some("no room"));
+    progress.sandbox_runs("ns/pod".into());
+    progress.take(&Event::Phase(crate::run::Phase::Cataloging));
+    follow(&mut status, &progress, at(3));
+    let run = status.run.as_ref().unwrap();
+    assert_eq!(
+        (run.phase, run.sandbox.as_deref()),
+        (Some(Phase::Cataloging), Some("ns/pod"))
+    );
+    suspend(&mut status, at(4));
+    assert_eq!(status.run.unwrap().sandbox, None);
+}

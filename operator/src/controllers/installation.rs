@@ -1,0 +1,100 @@
+//! The secret of an installation, from which the keys of its sandboxes are derived: a Secret in the operator's own
+//! namespace, made by whoever needs it first.
+//!
+//! Must not know what is derived from it.
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::sandbox::InstallationSecret;
+
+/// The key in the Secret.
+const KEY: &str = "secret";
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why there is no secret.
+#[derive(Debug, Error)]
+pub enum InstallationError {
+    /// The API server does not give it.
+    #[error("the Secret {secret}, from which the keys of sandboxes are derived, can't be {what}: {message}")]
+    Api {
+        /// Namespace and name.
+        secret: String,
+        /// What was tried.
+        what: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// It is not what was made.
+    #[error(
+        "the Secret {secret} does not hold 32 bytes in its key {KEY}: delete it while no run is under way, and it is made anew"
+    )]
+    Damaged {
+        /// Namespace and name.
+        secret: String,
+    },
+}
+
+/// The secret: the one that is there, or a new one.
+pub async fn secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<InstallationSecret, InstallationError> {
+    let full = || format!("{namespace}/{name}");
+    let trouble = |what: &'static str| {
+        move |error: kube::Error| InstallationError::Api {
+            secret: full(),
+            what,
+            message: error.to_string(),
+        }
+    };
+    let late = |what: &'static str| {
+        move |_| InstallationError::Api {
+            secret: full(),
+            what,
+            message: "no answer in time".to_owned(),
+        }
+    };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let get = || async {
+        timeout(ANSWER, secrets.get_opt(name))
+            .await
+            .map_err(late("read"))?
+            .map_err(trouble("read"))
+    };
+    let found = match get().await? {
+        Some(found) => Some(found),
+        None => {
+            let bytes: [u8; 32] = rand::random();
+            let made = Secret {
+                metadata: ObjectMeta {
+                    name: Some(name.to_owned()),
+                    labels: Some([("app.kubernetes.io/part-of".to_owned(), "cataloger".to_owned())].into()),
+                    ..ObjectMeta::default()
+                },
+                data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
+                ..Secret::default()
+            };
+            match timeout(ANSWER, secrets.create(&PostParams::default(), &made)).await {
+                Ok(Ok(made)) => Some(made),
+                // Another replica was first.
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => get().await?,
+                Ok(Err(error)) => return Err(trouble("made")(error)),
+                Err(elapsed) => return Err(late("made")(elapsed)),
+            }
+        }
+    };
+    let bytes = found.and_then(|found| found.data?.remove(KEY));
+    let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.0.try_into().ok());
+    bytes
+        .map(InstallationSecret::new)
+        .ok_or_else(|| InstallationError::Damaged { secret: full() })
+}

@@ -1,0 +1,273 @@
+//! One session: a run is adopted, gone on with or begun, driven to its end, and old ones make room.
+//!
+//! It must not know Kubernetes: what it works with is given to it. Which try it is, and what comes after it, others
+//! decide.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Key, Progress};
+use crate::agent::prompts::Prompts;
+use crate::llm::Model;
+use crate::llm::prices::Prices;
+use crate::redact::Redactor;
+use crate::run::{self, Event, GoodRun, Kind, Outcome, Parts, Plan, Remedy, RunError, Sandboxes, Whose};
+use crate::runtime::metered::{MeteredSandboxes, MeteredStore};
+use crate::runtime::metrics::{Metrics, RunObserver};
+use crate::store::{Layout, RunId, S3Options, S3Store, Store};
+
+/// What is heard of a sandbox while a run gets one.
+#[derive(Debug, Clone)]
+pub enum SandboxNews {
+    /// This is in its way.
+    Waits(String),
+    /// It answers, by this name.
+    Runs(String),
+}
+
+/// Takes news of a sandbox.
+pub type Tell = Arc<dyn Fn(SandboxNews) + Send + Sync>;
+
+/// Makes what makes sandboxes, once there is somebody to tell.
+pub type MakeSandboxes = Box<dyn FnOnce(Tell) -> Arc<dyn Sandboxes> + Send>;
+
+/// Where pages go.
+#[derive(Clone)]
+pub enum StoreAt {
+    /// The operator's own bucket, which is open.
+    Own(Arc<dyn Store>),
+    /// Somebody else's.
+    Theirs(Box<S3Options>),
+}
+
+/// All that a session needs.
+pub struct Assignment {
+    /// Whose it is.
+    pub key: Key,
+    /// What is asked for.
+    pub plan: Plan,
+    /// Where pages go.
+    pub store: StoreAt,
+    /// What is called how there.
+    pub layout: Layout,
+    /// Who answers.
+    pub model: Arc<dyn Model>,
+    /// Where code runs.
+    pub sandboxes: MakeSandboxes,
+    /// What agents are told.
+    pub prompts: Prompts,
+    /// What models cost.
+    pub prices: Prices,
+    /// The secrets that nothing may hold.
+    pub redactor: Redactor,
+    /// The run to go on with, if it is known.
+    pub run: Option<RunId>,
+    /// Whether a good run that is there may stand for this one.
+    pub adopt: bool,
+    /// How many runs are kept, if not all.
+    pub keep: Option<u32>,
+    /// Who counts.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for Assignment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Assignment")
+            .field("key", &self.key)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a run has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind of trouble it is.
+    pub kind: Kind,
+    /// What failed and what to do, without secrets.
+    pub message: String,
+    /// What can heal it.
+    pub remedy: Remedy,
+    /// Whether the next try can go on with the run.
+    pub resumable: bool,
+}
+
+/// How a session has ended.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    /// The run has come to its end.
+    Succeeded(Box<Outcome>),
+    /// A good run of before stands for it.
+    Adopted(Box<GoodRun>),
+    /// It has not.
+    Failed(Trouble),
+    /// It was told to stop.
+    Stopped,
+    /// Somebody else goes on with it.
+    HandedOver,
+}
+
+impl Ended {
+    /// In a word, for logs and counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Adopted(_) => "adopted",
+            Self::Failed(_) => "failed",
+            Self::Stopped => "stopped",
+            Self::HandedOver => "handed over",
+        }
+    }
+
+    /// After a panic.
+    pub(super) fn broken() -> Self {
+        Self::Failed(Trouble {
+            kind: Kind::Sandbox,
+            message: "the run's task ended in a panic: a defect of the operator, whose log has more"
+                .to_owned(),
+            remedy: Remedy::Retry,
+            resumable: true,
+        })
+    }
+}
+
+/// How a session is told to end.
+pub(super) struct Tokens {
+    /// Nobody wants the run any more.
+    pub(super) cancel: CancellationToken,
+    /// Somebody else goes on with it.
+    pub(super) hand_over: CancellationToken,
+}
+
+/// Drives a run to its end. `look` is called when its progress should be seen at once.
+pub(super) async fn drive(
+    assignment: Assignment,
+    tokens: Tokens,
+    progress: Arc<Mutex<Progress>>,
+    observer: Arc<RunObserver>,
+    look: impl Fn() + Clone + Send + Sync + 'static,
+) -> Ended {
+    let _hidden = crate::logs::hide_for(assignment.redactor.clone());
+    let redactor = assignment.redactor.clone();
+    let (cancel, hand_over) = (tokens.cancel.clone(), tokens.hand_over.clone());
+    match run(assignment, tokens, progress, observer, look).await {
+        Ok(ended) => ended,
+        Err(RunError::Interrupted) if hand_over.is_cancelled() && !cancel.is_cancelled() => Ended::HandedOver,
+        Err(RunError::Interrupted) => Ended::Stopped,
+        Err(error) => Ended::Failed(Trouble {
+            kind: error.kind(),
+            message: redactor.redact(&error.to_string()).into_owned(),
+            remedy: error.remedy(),
+            resumable: error.is_resumable(),
+        }),
+    }
+}
+
+async fn run(
+    assignment: Assignment,
+    tokens: Tokens,
+    progress: Arc<Mutex<Progress>>,
+    observer: Arc<RunObserver>,
+    look: impl Fn() + Clone + Send + Sync + 'static,
+) -> Result<Ended, RunError> {
+    let Assignment {
+        key,
+        plan,
+        store,
+        layout,
+        model,
+        sandboxes,
+        prompts,
+        prices,
+        redactor,
+        run: known,
+        adopt,
+        keep,
+        metrics,
+    } = assignment;
+    let store: Arc<dyn Store> = match store {
+        StoreAt::Own(store) => store,
+        StoreAt::Theirs(options) => Arc::new(S3Store::open(*options).await?),
+    };
+    let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, metrics.clone()));
+    let change = move |what: &dyn Fn(&mut Progress) -> bool| {
+        // What a thread that panicked has left is still right.
+        let loud = what(&mut progress.lock().unwrap_or_else(PoisonError::into_inner));
+        if loud {
+            look();
+        }
+    };
+    let tell: Tell = {
+        let change = change.clone();
+        Arc::new(move |news| match news {
+            SandboxNews::Waits(why) => change(&|progress| progress.sandbox_waits(why.clone())),
+            SandboxNews::Runs(name) => change(&|progress| progress.sandbox_runs(name.clone())),
+        })
+    };
+    let parts = Parts {
+        store,
+        layout,
+        model,
+        sandboxes: Arc::new(MeteredSandboxes::new(sandboxes(tell), metrics)),
+        prompts,
+        prices,
+        redactor,
+        cancel: tokens.cancel,
+        hand_over: tokens.hand_over,
+    };
+    if adopt
+        && let Some(subject) = &plan.claimant.subject
+        && let Some(good) = run::last_good(&*parts.store, &parts.layout, &parts.cancel).await?
+        && good.is_of(subject)
+    {
+        return Ok(Ended::Adopted(Box::new(good)));
+    }
+    let watch = move |event: &Event| {
+        observer.observe(event);
+        change(&|progress| progress.take(event));
+    };
+    let outcome = go_on(&plan, &parts, known, &key, &watch).await?;
+    if let Some(keep) = keep {
+        make_room(&parts, keep, outcome.run, &key).await;
+    }
+    Ok(Ended::Succeeded(Box::new(outcome)))
+}
+
+/// Goes on with the run that is known, or with one that a session before this began and could not tell of; else
+/// begins one.
+async fn go_on(
+    plan: &Plan,
+    parts: &Parts,
+    known: Option<RunId>,
+    key: &Key,
+    watch: &run::Watch<'_>,
+) -> Result<Outcome, RunError> {
+    let known = match known {
+        Some(run) => Some(run),
+        None => run::unfinished(plan, parts).await?,
+    };
+    if let Some(run) = known {
+        match run::resume(plan, parts, (run, Whose::Mine), watch).await {
+            Err(error) if !error.is_resumable() => {
+                // What it had paid is lost; a journal that can't be gone on with must not stop everything.
+                let message = format!("run {run} can't be gone on with ({error}); it is begun anew");
+                tracing::warn!(catalog = %key, message);
+                watch(&Event::Warning(parts.redactor.redact(&message).into_owned()));
+            }
+            driven => return driven,
+        }
+    }
+    run::start(plan, parts, watch).await
+}
+
+/// What is kept too long is no reason for a run to fail.
+async fn make_room(parts: &Parts, keep: u32, current: RunId, key: &Key) {
+    match run::retain(&*parts.store, &parts.layout, &parts.cancel, keep, &[current]).await {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => tracing::info!(catalog = %key, runs = removed.len(), "old runs were removed"),
+        Err(error) => tracing::warn!(catalog = %key, %error, "old runs could not be removed"),
+    }
+}
