@@ -2,6 +2,9 @@
 //!
 //! Must not know how a model speaks or how a run is driven: a controller says what is due, and sees what became of it.
 
+pub mod announce;
+pub mod catalog;
+pub mod installation;
 pub mod provider;
 pub mod secrets;
 pub mod settings;

@@ -19,7 +19,7 @@ use crate::agent::prompts::PromptError;
 use crate::controllers::announce::{Announcement, Announcer};
 use crate::controllers::catalog::{self, Context};
 use crate::controllers::installation::{self, InstallationError};
-use crate::controllers::provider::{self, Accounts};
+use crate::controllers::provider::Accounts;
 use crate::controllers::settings::Settings;
 use crate::llm::{Http, ModelError};
 use crate::logs;
@@ -182,12 +182,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     let name = format!("{}-installation", parts.settings.installation);
     let installation = installation::secret(&parts.client, &parts.settings.home, &name).await?;
     let (sessions, looks) = Sessions::new(parts.settings.most_runs, parts.metrics.clone());
-    let accounts = Accounts::new(
-        parts.client.clone(),
-        parts.models.clone(),
-        parts.settings.clone(),
-        parts.metrics.clone(),
-    );
+    let accounts = Accounts::new(parts.client.clone(), &parts.settings)?;
     let grace = parts.settings.grace;
     let context = Arc::new(Context {
         client: parts.client,
@@ -216,9 +211,11 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     };
     let work = async {
         // Catalogs ask for their providers: those have to be known first.
-        let providers = provider::run(accounts, parts.announcer);
-        let catalogs = catalog::run(context, looks, || info!("all Catalogs are known"));
-        tokio::join!(providers, catalogs);
+        let catalogs = async {
+            accounts.complete().await;
+            catalog::run(context, looks, || info!("all Catalogs are known")).await;
+        };
+        tokio::join!(accounts.run(), catalogs);
     };
     let lost = leadership.lost();
     let ended = tokio::select! {
@@ -228,6 +225,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         () = stop.cancelled() => {
             info!("stopping: runs are handed over");
             sessions.hand_over(grace).await;
+            accounts.close().await;
             Ok(())
         }
     };

@@ -212,7 +212,7 @@ async fn model(
     let Some(resource) = context.accounts.get(provider) else {
         return Err(Problem {
             reason: Reason::ProviderMissing,
-            message: format!("the ModelProvider {provider} is gone"),
+            message: format!("the {provider} is gone: create it, or name another one"),
             passes: true,
         });
     };
@@ -221,12 +221,9 @@ async fn model(
         Some(reference) => Some(
             secrets::get(
                 &context.client,
-                &provider.namespace,
+                resource.metadata.namespace.as_deref().unwrap_or_default(),
                 &reference.name,
-                &format!(
-                    "{} of the ModelProvider {provider}",
-                    models::key_field(&resource.spec)
-                ),
+                &format!("{} of the {provider}", models::key_field(&resource.spec)),
                 &reference.key,
             )
             .await?,

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::conditions::Problem;
 use super::reason::Reason;
 use crate::api::{CatalogSpec, ModelProvider};
-use crate::controllers::provider::{Accounts, ProviderKey};
+use crate::controllers::provider::{Accounts, ProviderKey, Verdict};
 use crate::controllers::settings::Settings;
 
 /// How long the API server may take.
@@ -32,7 +32,7 @@ pub(super) struct Found {
 pub(super) fn provider_of(spec: &CatalogSpec, namespace: &str, settings: &Settings) -> Option<ProviderKey> {
     let named = spec.model.as_ref().and_then(|model| model.provider_ref.as_ref());
     match named {
-        Some(named) => Some(ProviderKey::new(
+        Some(named) => Some(ProviderKey::named(
             named.namespace.as_deref().unwrap_or(namespace),
             &named.name,
         )),
@@ -40,7 +40,7 @@ pub(super) fn provider_of(spec: &CatalogSpec, namespace: &str, settings: &Settin
             .model
             .provider
             .as_ref()
-            .map(|(namespace, name)| ProviderKey::new(namespace, name)),
+            .map(|(namespace, name)| ProviderKey::named(namespace, name)),
     }
 }
 
@@ -56,13 +56,7 @@ pub(super) async fn dereference(
         None => None,
         Some(key) => match accounts.get(&key) {
             Some(provider) => Some((key, provider)),
-            None => {
-                return Err(Problem {
-                    reason: Reason::ProviderMissing,
-                    message: format!("there is no ModelProvider {key}: create it, or name another one"),
-                    passes: true,
-                });
-            }
+            None => return Err(absent(&key, &accounts.verdict(&key))),
         },
     };
     let prompts = match &spec.prompts {
@@ -70,6 +64,31 @@ pub(super) async fn dereference(
         Some(prompts) => Some(texts(client, namespace, &prompts.config_map_ref.name).await?),
     };
     Ok(Found { provider, prompts })
+}
+
+/// Why a provider is not there.
+fn absent(key: &ProviderKey, verdict: &Verdict) -> Problem {
+    let (reason, message) = match verdict {
+        Verdict::Missing => (
+            Reason::ProviderMissing,
+            format!("there is no {key}: create it, or name another one"),
+        ),
+        Verdict::Unknown { message }
+        | Verdict::NotReady { message, .. }
+        | Verdict::Closed { message, .. } => (
+            Reason::ProviderNotReady,
+            format!("the {key} can't be used: {message}"),
+        ),
+        Verdict::Usable => (
+            Reason::ProviderNotReady,
+            format!("the {key} has changed just now; it is looked at again"),
+        ),
+    };
+    Problem {
+        reason,
+        message,
+        passes: true,
+    }
 }
 
 async fn texts(client: &Client, namespace: &str, name: &str) -> Result<BTreeMap<String, String>, Problem> {

@@ -421,14 +421,19 @@ fn usable(valid: &Valid, context: &Context) -> Result<(), Problem> {
         return Ok(());
     };
     let (reason, message) = match context.accounts.verdict(provider) {
-        Verdict::Usable | Verdict::Unknown => return Ok(()),
+        Verdict::Usable => return Ok(()),
+        Verdict::Unknown { message } => (Reason::ProviderNotReady, format!("the {provider}: {message}")),
+        Verdict::Missing => (
+            Reason::ProviderMissing,
+            format!("there is no {provider}: create it, or name another one"),
+        ),
         Verdict::NotReady { reason, message } => (
             Reason::ProviderNotReady,
-            format!("the ModelProvider {provider} is not ready ({reason}): {message}"),
+            format!("the {provider} is not ready ({}): {message}", reason.as_str()),
         ),
         Verdict::Closed { until, message } => (
             Reason::BudgetUsedUp,
-            format!("the ModelProvider {provider} is closed until {until}: {message}"),
+            format!("the {provider} is closed until {until}: {message}"),
         ),
     };
     Err(Problem {

@@ -178,7 +178,7 @@ fn chosen(
             return Err(refuse(
                 Reason::NotAllowed,
                 format!(
-                    "the ModelProvider {key} does not allow Catalogs of the namespace {namespace}: have its owner add {namespace} to its spec.allowedNamespaces"
+                    "the {key} does not allow Catalogs of the namespace {namespace}: have its owner add {namespace} to its spec.allowedNamespaces"
                 ),
             ));
         }

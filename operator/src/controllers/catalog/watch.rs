@@ -165,7 +165,7 @@ fn key_of(object: &Guarded) -> Key {
 /// Passes on who should be looked at, and adds who waits for what has changed.
 async fn dispatch(mut looks: UnboundedReceiver<Key>, context: &Context, places: &[Place]) {
     let mut prompts = context.prompts.clone();
-    let mut providers = context.accounts.changes();
+    let mut providers = pin!(context.accounts.changes());
     loop {
         tokio::select! {
             key = looks.recv() => match key {
@@ -177,7 +177,7 @@ async fn dispatch(mut looks: UnboundedReceiver<Key>, context: &Context, places: 
                     look_at(places, &object.namespace().unwrap_or_default(), &object.name_any());
                 }
             }
-            Ok(provider) = providers.recv() => {
+            Some(provider) = providers.next() => {
                 for object in all(places) {
                     let namespace = object.namespace().unwrap_or_default();
                     let Ok(catalog) = &object.0 else { continue };

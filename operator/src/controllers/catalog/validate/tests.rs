@@ -72,7 +72,7 @@ fn a_short_one_goes_to_the_operators_bucket_below_its_namespace() {
     assert_eq!(valid.models.model.to_string(), "builtin");
     // What it names is the operator's own.
     let named = judge(&settings(), |it| {
-        it["spec"]["storage"]["s3"]["bucket"] = json!("pages")
+        it["spec"]["storage"]["s3"]["bucket"] = json!("pages");
     });
     assert!(matches!(named.unwrap().bucket, Bucket::Own));
 }
