@@ -197,7 +197,7 @@ impl Operator {
             let spec = lease.spec.as_ref()?;
             spec.holder_identity.clone().filter(|holder| !holder.is_empty())
         };
-        let led = until(&leases, "cataloger", START, |lease| holder(lease).is_some()).await;
+        let led = until(&leases, &self.name, START, |lease| holder(lease).is_some()).await;
         let lease = led.unwrap_or_else(|last| panic!("nobody leads: {last:?}"));
         holder(&lease).expect("it was looked at")
     }
@@ -207,7 +207,7 @@ impl Operator {
         let leases: Api<Lease> = Api::namespaced(self.cluster.admin.clone(), &self.system());
         let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
         let other = |lease: &Lease| holder(lease).is_some_and(|it| !it.is_empty() && it != old);
-        let led = until(&leases, "cataloger", START, other).await;
+        let led = until(&leases, &self.name, START, other).await;
         let lease = led.unwrap_or_else(|last| panic!("nobody takes over from {old}: {last:?}"));
         holder(&lease).expect("it was looked at")
     }
@@ -320,7 +320,7 @@ async fn objects(cluster: &Cluster, image: &str, name: &str, settings: &Settings
             ("CATALOGER_INSTALLATION", name.to_owned()),
             ("CATALOGER_SANDBOX_NAMESPACE", format!("{name}-sandboxes")),
             ("CATALOGER_SANDBOX_IMAGE", cluster.image.clone()),
-            ("CATALOGER_SANDBOX_PULL_POLICY", "Never".to_owned()),
+            ("CATALOGER_SANDBOX_PULL_POLICY", "never".to_owned()),
             ("CATALOGER_BUCKET", s3::BUCKET.to_owned()),
             ("CATALOGER_BUCKET_PREFIX", name.to_owned()),
             (
