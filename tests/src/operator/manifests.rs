@@ -35,7 +35,8 @@ pub(super) fn renamed(objects: &[Value], name: &str) -> Vec<Value> {
             object["metadata"]["name"] = name.into();
         }
         // The lease is called as the installation is.
-        for rule in object["rules"].as_array_mut().into_iter().flatten() {
+        let rules = object.get_mut("rules").and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten() {
             if rule["resourceNames"] == json!(["cataloger"]) {
                 rule["resourceNames"] = json!([name]);
             }
