@@ -34,7 +34,7 @@ impl Claim {
     pub async fn within(cluster: &Cluster, namespace: &str, directory: &Path) -> Self {
         let name = format!("tests-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let volume = format!(
-            "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadOnlyMany], storageClassName: '', persistentVolumeReclaimPolicy: Retain, hostPath: {{path: '{}'}}, claimRef: {{name: {name}, namespace: {namespace}}}}}}}",
+            "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadOnlyMany], storageClassName: '', persistentVolumeReclaimPolicy: Retain, hostPath: {{path: '{}', type: Directory}}, claimRef: {{name: {name}, namespace: {namespace}}}}}}}",
             directory.display()
         );
         let claim = format!(

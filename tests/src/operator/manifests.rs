@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::audit::{Rule, Scope};
 use crate::script::{output, repository};
@@ -33,6 +33,13 @@ pub(super) fn renamed(objects: &[Value], name: &str) -> Vec<Value> {
         if everywhere.iter().any(|kind| object["kind"] == *kind) && object["metadata"]["name"] == "cataloger"
         {
             object["metadata"]["name"] = name.into();
+        }
+        // The lease is called as the installation is.
+        let rules = object.get_mut("rules").and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten() {
+            if rule["resourceNames"] == json!(["cataloger"]) {
+                rule["resourceNames"] = json!([name]);
+            }
         }
         if object["roleRef"]["kind"] == "ClusterRole" && object["roleRef"]["name"] == "cataloger" {
             object["roleRef"]["name"] = name.into();

@@ -33,7 +33,7 @@ pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, phase, read};
 pub use until::{gone, until};
 
 /// How long an operator may take to be there.
-const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_secs(90);
 /// What is written on all that belongs to an operator of the tests: the process that made it.
 const PROCESS: &str = "cataloger.dev/tests-process";
 /// Where the tests' model servers are, for Pods.
@@ -116,7 +116,7 @@ impl Operator {
     /// The one that most tests of a process use; installed at the first call. It may ask model servers of this machine.
     /// None where the cluster is not the tests' own, and has neither their servers nor this machine for a node.
     pub async fn shared() -> Option<Self> {
-        static NAME: OnceCell<String> = OnceCell::const_new();
+        static NAME: OnceCell<Result<String, String>> = OnceCell::const_new();
         let held = Held::new();
         let cluster = cluster().await;
         if !cluster.own {
@@ -124,7 +124,8 @@ impl Operator {
         }
         let settings = Settings::default().set("ALLOW_BASE_URL", &format!("http://{NODE}:*"));
         let installed = NAME.get_or_init(|| Box::pin(installed(&cluster, "shared", &settings)));
-        let name = installed.await.clone();
+        // What does not come up for one test would not for the next.
+        let name = installed.await.clone().unwrap_or_else(|why| panic!("{why}"));
         Some(Self {
             cluster,
             name,
@@ -140,6 +141,7 @@ impl Operator {
             return None;
         }
         let name = Box::pin(installed(&cluster, name, settings)).await;
+        let name = name.unwrap_or_else(|why| panic!("{why}"));
         Some(Self {
             cluster,
             name,
@@ -195,7 +197,7 @@ impl Operator {
             let spec = lease.spec.as_ref()?;
             spec.holder_identity.clone().filter(|holder| !holder.is_empty())
         };
-        let led = until(&leases, "cataloger", START, |lease| holder(lease).is_some()).await;
+        let led = until(&leases, &self.name, START, |lease| holder(lease).is_some()).await;
         let lease = led.unwrap_or_else(|last| panic!("nobody leads: {last:?}"));
         holder(&lease).expect("it was looked at")
     }
@@ -205,7 +207,7 @@ impl Operator {
         let leases: Api<Lease> = Api::namespaced(self.cluster.admin.clone(), &self.system());
         let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
         let other = |lease: &Lease| holder(lease).is_some_and(|it| !it.is_empty() && it != old);
-        let led = until(&leases, "cataloger", START, other).await;
+        let led = until(&leases, &self.name, START, other).await;
         let lease = led.unwrap_or_else(|last| panic!("nobody takes over from {old}: {last:?}"));
         holder(&lease).expect("it was looked at")
     }
@@ -266,8 +268,8 @@ fn http_request(path: &str) -> hyper::Request<Vec<u8>> {
     hyper::Request::get(path).body(Vec::new()).expect("a request")
 }
 
-/// Installs an operator; the name that all of it has.
-async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> String {
+/// Installs an operator; the name that all of it has, or why it does not come up.
+async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result<String, String> {
     static PREPARED: OnceCell<String> = OnceCell::const_new();
     let image = PREPARED.get_or_init(|| Box::pin(prepared(cluster))).await;
     let name = format!("cataloger-e2e-{}-{what}", std::process::id());
@@ -286,12 +288,12 @@ async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> String
             _held: Held::new(),
         };
         let status = last.and_then(|it| it.status);
-        panic!(
+        return Err(format!(
             "the operator does not come up: {status:?}\n{}",
             operator.logs().await
-        );
+        ));
     }
-    name
+    Ok(name)
 }
 
 /// What is done once in a process: the operator's image, in the cluster from then on, and order.
@@ -318,7 +320,7 @@ async fn objects(cluster: &Cluster, image: &str, name: &str, settings: &Settings
             ("CATALOGER_INSTALLATION", name.to_owned()),
             ("CATALOGER_SANDBOX_NAMESPACE", format!("{name}-sandboxes")),
             ("CATALOGER_SANDBOX_IMAGE", cluster.image.clone()),
-            ("CATALOGER_SANDBOX_PULL_POLICY", "Never".to_owned()),
+            ("CATALOGER_SANDBOX_PULL_POLICY", "never".to_owned()),
             ("CATALOGER_BUCKET", s3::BUCKET.to_owned()),
             ("CATALOGER_BUCKET_PREFIX", name.to_owned()),
             (

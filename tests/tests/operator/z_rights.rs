@@ -3,16 +3,23 @@
 //! Its name comes last, so that it begins when all others have: it looks at what they did, too.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use cataloger_tests::databases;
 use cataloger_tests::model_server::KEY;
 use cataloger_tests::operator::audit::{Call, Rule, Scope, calls};
-use cataloger_tests::operator::{NODE, Operator, Settings, alone, handled, is, rendered, rules};
+use cataloger_tests::operator::{
+    NODE, Operator, Settings, Tenant, alone, condition, handled, is, rendered, rules,
+};
 use cataloger_tests::served::Served;
 use cataloger_tests::volume::Claim;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::runs::{let_in, with};
+use crate::versions::unreadable;
 use crate::{model, saying};
 
 /// What is allowed and never asked for by itself: the API server looks whether `create` is allowed, too, where a
@@ -57,11 +64,35 @@ async fn every_right_is_needed_and_none_is_missing() {
     tenant
         .until("early", "refused", |it| handled(it) && is(it, "Ready", "False"))
         .await;
-    // … one whose database has no selector in front of it, …
-    tenant.begin("plain", &url, json!({})).await;
+    // … one whose database is a Service without a selector, and which runs twice, …
+    let elsewhere = endpoint(&operator, &tenant).await;
+    tenant
+        .begin(
+            "plain",
+            &url.replace("postgres.cataloger-tests.svc", &elsewhere),
+            json!({}),
+        )
+        .await;
     tenant.succeeded("plain").await;
-    // … one whose file is on a claim, …
+    tenant.again("plain", "once more").await;
+    tenant.succeeded("plain").await;
+    // … one that can't be read, …
+    unreadable(&operator, &tenant).await;
+    // … one whose sandbox does not start, …
     let_in(&operator, &keeper).await;
+    let nowhere = unmountable(&operator, &keeper).await;
+    keeper
+        .begin("blocked", "sqlite:////data/shop.db", with(&nowhere))
+        .await;
+    keeper
+        .until("blocked", "told why", |it| {
+            condition(it, "SandboxReady").is_some_and(|it| it.reason == "SandboxBlocked")
+        })
+        .await;
+    keeper.delete("blocked").await;
+    keeper.gone("blocked").await;
+    nowhere.remove().await;
+    // … one whose file is on a claim, …
     let directory = tempfile::tempdir().unwrap();
     databases::sqlite(
         &directory.path().join("shop.db"),
@@ -99,6 +130,40 @@ async fn every_right_is_needed_and_none_is_missing() {
         .collect();
     assert!(needless.is_empty(), "allowed, and never asked for: {needless:#?}");
     assert!(allowed.iter().any(|rule| rule.scope == Scope::Everywhere));
+}
+
+/// A Service in front of the tests' PostgreSQL that has addresses, and no selector.
+async fn endpoint(operator: &Operator, tenant: &Tenant<'_>) -> String {
+    let pods: Api<Pod> = Api::namespaced(operator.cluster.admin.clone(), "cataloger-tests");
+    let servers = pods
+        .list(&ListParams::default().labels("app=postgres"))
+        .await
+        .unwrap();
+    let address = servers
+        .items
+        .into_iter()
+        .find_map(|pod| pod.status?.pod_ip)
+        .unwrap();
+    tenant
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "elsewhere"},
+            "spec": {"ports": [{"port": 5432}]},
+        }))
+        .await;
+    tenant
+        .apply(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "elsewhere", "labels": {"kubernetes.io/service-name": "elsewhere"}},
+            "addressType": "IPv4", "ports": [{"port": 5432, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        }))
+        .await;
+    "elsewhere".to_owned()
+}
+
+/// A claim to what is not there.
+async fn unmountable(operator: &Operator, tenant: &Tenant<'_>) -> Claim {
+    Claim::within(&operator.cluster, &tenant.namespace, Path::new("/nowhere/at/all")).await
 }
 
 /// The same call in an installation under the names of the manifests.

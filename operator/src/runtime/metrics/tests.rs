@@ -100,3 +100,45 @@ fn the_text_is_as_a_scraper_wants_it() {
         assert!(families.iter().any(|(it, _)| *it == name), "{name}");
     }
 }
+
+#[test]
+fn all_that_is_measured_is_described() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `cataloger_"));
+    let mut described: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    let metrics = Metrics::new();
+    // What has no series yet is not written down.
+    let took = Duration::ZERO;
+    metrics.reconciled(Kind::Catalog, Reconciled::Ok, took);
+    metrics.run_ended(RunOutcome::Succeeded, Some(took));
+    metrics.sandbox_started(SandboxOutcome::Started, took);
+    metrics.bucket_called(BucketOperation::Get, BucketOutcome::Ok, took);
+    metrics.api_called(Verb::Get, Resource::Other, ApiOutcome::Ok);
+    let text = metrics.encode().unwrap();
+    let types = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE cataloger_")?.split_once(' '));
+    let mut measured: Vec<String> = types
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        })
+        .collect();
+    described.sort_unstable();
+    measured.sort_unstable();
+    assert_eq!(described, measured);
+    // Also the words of labels, where there are no times.
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("_seconds_"))
+    {
+        let (name, _) = line.split_once(['{', ' ']).unwrap();
+        let row = page.lines().find(|row| row.starts_with(&format!("| `{name}`")));
+        let words = line.split('"').skip(1).step_by(2);
+        for word in words.filter(|word| *word != env!("CARGO_PKG_VERSION")) {
+            assert!(row.is_some_and(|row| row.contains(word)), "{word} of {name}");
+        }
+    }
+}
