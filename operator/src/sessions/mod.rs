@@ -23,7 +23,7 @@ use tracing::{Instrument as _, info_span};
 
 pub use self::progress::{Progress, Stage};
 use self::queue::{Place, Queue};
-pub use self::session::{Assignment, Ended, MakeSandboxes, SandboxNews, StoreAt, Tell, Trouble};
+pub use self::session::{Assignment, CleanUp, Ended, MakeSandboxes, SandboxNews, StoreAt, Tell, Trouble};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::metrics::labels::RunOutcome;
 
@@ -247,8 +247,15 @@ impl Sessions {
                 entries.remove(&key.uid);
                 return;
             }
-            if let Some(entry) = entries.get_mut(&key.uid) {
-                entry.ended = Some(Arc::new(ended));
+            match entries.get_mut(&key.uid) {
+                // There is nobody any more who could write it down.
+                Some(entry) if entry.stop == Some(Stop::Deleted) => {
+                    entries.remove(&key.uid);
+                    drop(entries);
+                    return self.leave(key);
+                }
+                Some(entry) => entry.ended = Some(Arc::new(ended)),
+                None => {}
             }
         }
         self.look_at(key.clone());

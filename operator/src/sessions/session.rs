@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Key, Progress};
@@ -33,6 +34,9 @@ pub type Tell = Arc<dyn Fn(SandboxNews) + Send + Sync>;
 /// Makes what makes sandboxes, once there is somebody to tell.
 pub type MakeSandboxes = Box<dyn FnOnce(Tell) -> Arc<dyn Sandboxes> + Send>;
 
+/// Removes what may be left of the sandbox of a run: one that was being made when nobody wanted it any more.
+pub type CleanUp = Box<dyn FnOnce(RunId) -> BoxFuture<'static, ()> + Send>;
+
 /// Where pages go.
 #[derive(Clone)]
 pub enum StoreAt {
@@ -56,6 +60,8 @@ pub struct Assignment {
     pub model: Arc<dyn Model>,
     /// Where code runs.
     pub sandboxes: MakeSandboxes,
+    /// Takes away what the run itself could not.
+    pub clean_up: CleanUp,
     /// What agents are told.
     pub prompts: Prompts,
     /// What models cost.
@@ -144,16 +150,18 @@ pub(super) struct Tokens {
 
 /// Drives a run to its end. `look` is called when its progress should be seen at once.
 pub(super) async fn drive(
-    assignment: Assignment,
+    mut assignment: Assignment,
     tokens: Tokens,
     progress: Arc<Mutex<Progress>>,
     observer: Arc<RunObserver>,
     look: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Ended {
+    let clean_up = std::mem::replace(&mut assignment.clean_up, Box::new(|_| Box::pin(async {})));
+    let seen = Arc::clone(&progress);
     let _hidden = crate::logs::hide_for(assignment.redactor.clone());
     let redactor = assignment.redactor.clone();
     let (cancel, hand_over) = (tokens.cancel.clone(), tokens.hand_over.clone());
-    match run(assignment, tokens, progress, observer, look).await {
+    let ended = match run(assignment, tokens, progress, observer, look).await {
         Ok(ended) => ended,
         Err(RunError::Interrupted) if hand_over.is_cancelled() && !cancel.is_cancelled() => Ended::HandedOver,
         Err(RunError::Interrupted) => Ended::Stopped,
@@ -163,7 +171,14 @@ pub(super) async fn drive(
             remedy: error.remedy(),
             resumable: error.is_resumable(),
         }),
+    };
+    let known = seen.lock().unwrap_or_else(PoisonError::into_inner).run;
+    if let (Ended::Stopped | Ended::Failed(_), Some(run)) = (&ended, known)
+        && !matches!(&ended, Ended::Failed(trouble) if trouble.remedy == Remedy::Nothing)
+    {
+        clean_up(run).await;
     }
+    ended
 }
 
 async fn run(
@@ -180,6 +195,7 @@ async fn run(
         layout,
         model,
         sandboxes,
+        clean_up: _,
         prompts,
         prices,
         redactor,

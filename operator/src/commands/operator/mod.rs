@@ -24,12 +24,12 @@ use crate::controllers::settings::Settings;
 use crate::llm::{Http, ModelError};
 use crate::logs;
 use crate::redact::Redactor;
+use crate::runtime::api_calls;
 use crate::runtime::health::Health;
 use crate::runtime::http::{self, HttpError};
 use crate::runtime::lease::{self, LeaseError, LeaseOptions};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::prompts::{self, Mounted};
-use crate::sandbox::pod::client;
 use crate::sessions::Sessions;
 use crate::store::{S3Store, Store, StoreError};
 
@@ -87,7 +87,7 @@ async fn operate(arguments: OperatorArguments) -> Result<(), OperatorError> {
     let stop = heed_signals()?;
     let metrics = Metrics::new();
     let health = Health::default();
-    let client = connect().await?;
+    let client = connect(&metrics).await?;
     let identity = identity(&arguments);
     let announcer = Announcer::new(client.clone(), identity.clone());
     let mounted = match &arguments.prompts {
@@ -195,6 +195,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         secrets: parts.secrets,
         installation,
         epoch,
+        holding: leadership.holding(),
         announcer: parts.announcer.clone(),
         metrics: parts.metrics.clone(),
         written: std::sync::Mutex::default(),
@@ -240,11 +241,11 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     ended
 }
 
-async fn connect() -> Result<Client, OperatorError> {
+async fn connect(metrics: &Metrics) -> Result<Client, OperatorError> {
     let config = Config::infer()
         .await
         .map_err(|error| OperatorError::Cluster(error.to_string()))?;
-    client(config).map_err(|error| OperatorError::Cluster(error.to_string()))
+    api_calls::client(config, metrics).map_err(|error| OperatorError::Cluster(error.to_string()))
 }
 
 fn identity(arguments: &OperatorArguments) -> String {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
 use super::Context;
 use super::conditions::Problem;
@@ -22,8 +23,8 @@ use crate::llm::prices::Prices;
 use crate::models;
 use crate::redact::Redactor;
 use crate::run::{Claimant, Database, Plan, Sandboxes, Subject};
-use crate::sandbox::pod::manifest::Owner;
-use crate::sessions::{Assignment, Key, StoreAt, Tell};
+use crate::sandbox::pod::{self, manifest::Owner};
+use crate::sessions::{Assignment, CleanUp, Key, StoreAt, Tell};
 use crate::store::Layout;
 use crate::store::s3::S3Credentials;
 
@@ -122,7 +123,8 @@ pub(super) async fn assignment(
         store,
         layout: Layout::new(valid.prefix.clone()),
         model,
-        sandboxes: Box::new(move |tell| sandboxes(tell)),
+        sandboxes: Box::new(sandboxes),
+        clean_up: clean_up(context, key, valid),
         prompts: valid.prompts.clone(),
         prices,
         redactor,
@@ -252,6 +254,31 @@ async fn model(
     Ok((Arc::new(chain), prices, api_key))
 }
 
+/// Where the sandboxes of a Catalog are.
+fn namespace(context: &Context, key: &Key, valid: &Valid) -> String {
+    if valid.at_home {
+        key.namespace.clone()
+    } else {
+        context.settings.sandboxes.clone()
+    }
+}
+
+fn clean_up(context: &Context, key: &Key, valid: &Valid) -> CleanUp {
+    let (client, uid) = (context.client.clone(), key.uid.clone());
+    let namespace = namespace(context, key, valid);
+    let installation = context.settings.installation.clone();
+    Box::new(move |run| {
+        Box::pin(async move {
+            let run = run.to_string();
+            let lives = |of: &str, named: &str| of != uid || named != run;
+            let patience = pod::Patience::default();
+            if let Err(error) = pod::sweep(&client, &namespace, &installation, &patience, lives).await {
+                warn!(run, %error, "what is left of a sandbox is removed later");
+            }
+        })
+    })
+}
+
 fn sandboxes(
     context: &Context,
     key: &Key,
@@ -260,11 +287,7 @@ fn sandboxes(
 ) -> impl FnOnce(Tell) -> Arc<dyn Sandboxes> + Send + 'static {
     let settings = &context.settings;
     let client = context.client.clone();
-    let namespace = if valid.at_home {
-        key.namespace.clone()
-    } else {
-        settings.sandboxes.clone()
-    };
+    let namespace = namespace(context, key, valid);
     let owner = Owner {
         installation: settings.installation.clone(),
         namespace: key.namespace.clone(),

@@ -45,6 +45,7 @@ use crate::agent::prompts::Prompts;
 use crate::api::Catalog;
 use crate::api::catalog::{CatalogStatus, RunStatus};
 use crate::llm::Http;
+use crate::runtime::lease::Holding;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
 use crate::sandbox::InstallationSecret;
@@ -77,6 +78,8 @@ pub struct Context {
     pub installation: InstallationSecret,
     /// Which leader this is.
     pub epoch: u64,
+    /// Whether it still is.
+    pub holding: Holding,
     /// Tells people.
     pub announcer: Announcer,
     /// Who counts.
@@ -150,7 +153,14 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
     let over = matches!(view, View::Over { .. });
     let decision = Box::pin(decide(catalog, &key, &old, &view, context)).await;
     if decision.status != old && (over || may_write(&key, &old, &decision.status, context)) {
-        let written = apply::status(&context.client, catalog, &decision.status).await;
+        let written = if context.holding.is_held_now() {
+            apply::status(&context.client, catalog, &decision.status).await
+        } else {
+            // It was away for a while: somebody else may lead.
+            Err(ApplyError::Stale {
+                catalog: key.to_string(),
+            })
+        };
         context.metrics.status_written(match &written {
             Ok(_) => StatusOutcome::Ok,
             Err(ApplyError::Stale { .. }) => StatusOutcome::Conflict,
