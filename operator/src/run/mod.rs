@@ -101,6 +101,7 @@ pub struct Claimant {
 
 /// A Catalog as it would be made anew: by its names and by what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Subject {
     /// Its namespace.
     pub namespace: String,
