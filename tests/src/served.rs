@@ -130,6 +130,19 @@ impl Served {
         self.url_of(&format!("reader_{}", self.name.trim_start_matches("shop_")))
     }
 
+    /// The same URL with the Service's address: this machine can't look up names of the cluster.
+    pub fn reader_from_here(&self) -> String {
+        self.reader_again().replace(&self.place().0, self.address())
+    }
+
+    /// The Service's address.
+    pub fn address(&self) -> &'static str {
+        match self.kind {
+            Kind::Postgres => POSTGRES.1,
+            Kind::MariaDb => MARIADB.1,
+        }
+    }
+
     /// Where it is: the Service's host and port.
     pub fn place(&self) -> (String, u16) {
         let (host, _, port) = match self.kind {

@@ -4,6 +4,7 @@
 //! For the tests' own cluster: elsewhere there are neither those servers nor a log of who asked for what.
 
 mod changes;
+mod compare;
 mod gitops;
 mod leaders;
 mod lease;
