@@ -18,7 +18,7 @@ use crate::script::repository;
     clippy::zombie_processes,
     reason = "it outlives this process, whose end it waits for"
 )]
-pub(super) fn janitor(name: &str, tenants: &[&str]) {
+pub fn janitor(name: &str, tenants: &[&str]) {
     if std::env::var_os("CATALOGER_TEST_KEEP").is_some() {
         return;
     }

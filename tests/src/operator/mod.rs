@@ -28,6 +28,7 @@ use crate::s3;
 use crate::script::{self, last_line};
 
 pub use kstatus::{Verdict, kstatus};
+pub use leftovers::janitor;
 pub use manifests::{rendered, rules};
 pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, phase, read};
 pub use until::{gone, until};
@@ -35,7 +36,7 @@ pub use until::{gone, until};
 /// How long an operator may take to be there.
 const START: Duration = Duration::from_secs(90);
 /// What is written on all that belongs to an operator of the tests: the process that made it.
-const PROCESS: &str = "cataloger.dev/tests-process";
+pub const PROCESS: &str = "cataloger.dev/tests-process";
 /// Where the tests' model servers are, for Pods.
 pub const NODE: &str = "198.18.255.1";
 

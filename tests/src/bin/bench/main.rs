@@ -1,10 +1,13 @@
 //! Benches. They print figures, each beside something of the same run; they judge nothing.
 
 mod catalogs;
+mod operator;
 mod pods;
 mod runs;
 mod sandbox;
 mod usage;
+
+use std::time::Duration;
 
 use cataloger_tests::place::Place;
 use clap::{Parser, ValueEnum};
@@ -14,7 +17,7 @@ use crate::catalogs::Size;
 /// How many rows a table has where there are many.
 const ROWS: u64 = 1000;
 
-/// Benches of the sandbox, of runs and of catalogs.
+/// Benches of the sandbox, of runs, of catalogs and of the operator.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only these parts.
@@ -38,6 +41,15 @@ struct Arguments {
     /// How many rows the large table has; 0 leaves it out.
     #[arg(long, default_value_t = 20_000_000)]
     rows: u64,
+    /// How many Catalogs the operator has that do nothing.
+    #[arg(long, default_value_t = 1000)]
+    idle_catalogs: u32,
+    /// For how many seconds it is watched while nothing happens.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+    /// How many runs it has at once.
+    #[arg(long, default_value_t = 10)]
+    runs: usize,
 }
 
 /// A part of the benches.
@@ -51,6 +63,8 @@ enum Part {
     Runs,
     /// Catalogs of large databases.
     Catalogs,
+    /// The operator, as a process in front of the tests' cluster.
+    Operator,
 }
 
 #[tokio::main]
@@ -80,5 +94,14 @@ async fn main() {
             rows: arguments.rows,
         });
         catalogs::all(&many.chain(large).collect::<Vec<_>>()).await;
+    }
+    if wanted(Part::Operator) {
+        Box::pin(operator::all(operator::Size {
+            catalogs: arguments.idle_catalogs,
+            runs: arguments.runs,
+            starts: arguments.starts,
+            idle: Duration::from_secs(arguments.idle),
+        }))
+        .await;
     }
 }

@@ -28,12 +28,27 @@ pub(crate) async fn watch(pid: u32) -> Peak {
 
 /// How long all that this process has started, and waited for, was on a processor.
 pub(crate) fn worked() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    times("/proc/self/stat", 13)
+}
+
+/// How long a process was on a processor.
+pub(crate) fn processor(pid: u32) -> Duration {
+    times(&format!("/proc/{pid}/stat"), 11)
+}
+
+/// Two fields after the name: as a user, and in the system.
+fn times(file: &str, skip: usize) -> Duration {
+    let stat = std::fs::read_to_string(file).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = fields.split_whitespace().skip(13).take(2);
+    let ticks = fields.split_whitespace().skip(skip).take(2);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
     // To programs, Linux counts in hundredths of a second, however its own clock ticks.
     Duration::from_millis(ticks * 10)
+}
+
+/// What a process has of memory at the moment, in KiB.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    field(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
 /// KiB as MiB.
