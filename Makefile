@@ -24,7 +24,7 @@ images: ## the images of the sandbox and of the operator, with Docker or without
 	@sandbox-image/build --image
 	@operator/image --image
 
-bench: ## figures and ratios of the sandbox, of runs and of large catalogs (about 20 minutes, half of it the build)
+bench: ## figures and ratios of the sandbox, of runs, of large catalogs and of the operator (about 25 minutes, half of it the build)
 	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 
