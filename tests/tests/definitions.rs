@@ -1,5 +1,5 @@
-//! The kinds, as a real API server has them: what it takes, what it refuses and with which words, and what
-//! `kubectl explain` says. Nothing is stored: all is a dry run.
+//! The kinds, as a real API server has them: their defaults, the examples, and what `kubectl explain` says. Nothing is
+//! stored: all is a dry run. What is refused is in `api.rs`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -92,61 +92,6 @@ fn merge(into: &mut Value, from: Value) {
         }
         (into, from) => *into = from,
     }
-}
-
-#[derive(Deserialize)]
-struct Case {
-    kind: String,
-    name: String,
-    spec: Value,
-    says: String,
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_refused_with_words_that_help() {
-    let cluster = defined().await;
-    let text = std::fs::read_to_string(repository().join("tests/corpus/refused.yaml")).unwrap();
-    let cases: Vec<Case> = serde_yaml::from_str(&text).unwrap();
-    let mut said = String::new();
-    for case in cases {
-        let object = shortest(&case.kind, case.spec);
-        let refused = tried(&cluster, &object).await;
-        let Err(error) = refused else {
-            panic!("{}: it is taken", case.name);
-        };
-        let error = error.to_string();
-        assert!(error.contains(&case.says), "{}: {error}", case.name);
-        said += &error;
-    }
-    // Each rule was broken once.
-    for definition in definitions().await {
-        for message in messages(&definition) {
-            assert!(
-                said.contains(&message),
-                "no case of tests/corpus/refused.yaml breaks: {message}"
-            );
-        }
-    }
-}
-
-/// The messages of all rules of a definition.
-fn messages(value: &Value) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if name == "x-kubernetes-validations" {
-                    let rules = member.as_array().unwrap().iter();
-                    found.extend(rules.map(|rule| rule["message"].as_str().expect("a message").to_owned()));
-                } else {
-                    found.extend(messages(member));
-                }
-            }
-        }
-        Value::Array(items) => found.extend(items.iter().flat_map(messages)),
-        _ => {}
-    }
-    found
 }
 
 #[tokio::test(flavor = "multi_thread")]

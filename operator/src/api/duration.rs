@@ -4,14 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::transform::Transform as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a duration looks.
-pub(crate) const PATTERN: &str = "^([0-9]+(h|m|s|ms))+$";
-
-/// What the API server says of one that looks right and is none.
-pub(super) const RULE: &str = "must be more than nothing, and at most 1000h";
+use super::rules::{Obey, amounts};
 
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
 
@@ -113,16 +110,10 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "maxLength": 24,
-            "pattern": PATTERN,
-            // Else a resource could be stored that nobody can read.
-            "x-kubernetes-validations": [{
-                "rule": "duration(self) > duration('0s') && duration(self) <= duration('1000h')",
-                "message": RULE,
-            }],
-        })
+        let mut schema = json_schema!({"type": "string", "maxLength": 24});
+        // Else a resource could be stored that nobody can read.
+        Obey([&amounts::DURATION]).transform(&mut schema);
+        schema
     }
 }
 

@@ -4,6 +4,8 @@ pub mod catalog;
 pub mod duration;
 pub mod field;
 pub mod model_provider;
+mod rules;
+mod schemas;
 pub mod validate;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use catalog::{Catalog, CatalogSpec, CatalogStatus};
 pub use model_provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
+use rules::{Obey, names};
 
 /// The API's group.
 pub const GROUP: &str = "cataloger.dev";
@@ -20,8 +23,24 @@ pub const GROUP: &str = "cataloger.dev";
 /// The API's version.
 pub const VERSION: &str = "v1alpha1";
 
+/// What all kinds are together: `kubectl get cataloger`.
+pub const CATEGORY: &str = "cataloger";
+
+/// The short name of `Catalog`: `kubectl get ctlg`.
+pub const CATALOG_SHORT: &str = "ctlg";
+
+/// The short name of `ModelProvider`: `kubectl get mprov`.
+pub const MODEL_PROVIDER_SHORT: &str = "mprov";
+
 /// The annotation whose every new value makes one more run due.
 pub const REQUESTED_AT: &str = "cataloger.dev/requestedAt";
+
+/// The field manager by which the operator writes statuses and what it makes, as `kubectl --show-managed-fields`
+/// shows it; also the value of [`MANAGED_BY`].
+pub const MANAGER: &str = "cataloger";
+
+/// The label of what is made by the operator; its value is [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// The definitions of all kinds, as `crds/` holds them.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
@@ -32,11 +51,11 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    /// The Secret's name, in the same namespace. Example: `model-keys`.
+    #[schemars(length(min = 1, max = 253), transform = Obey([&names::SUBDOMAIN]))]
     pub name: String,
-    /// The key in it.
-    #[schemars(length(min = 1, max = 253))]
+    /// The key in it. Example: `anthropic`.
+    #[schemars(length(min = 1, max = 253), transform = Obey([&names::KEY]))]
     pub key: String,
 }
 
@@ -44,8 +63,8 @@ pub struct SecretKeyRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    /// The Secret's name, in the same namespace. Example: `documentation-bucket`.
+    #[schemars(length(min = 1, max = 253), transform = Obey([&names::SUBDOMAIN]))]
     pub name: String,
 }
 

@@ -1,19 +1,21 @@
 //! `ModelProvider`: where models are, what they cost, and how much of them may be used.
 
-#![expect(unreachable_pub, reason = "KubeSchema repeats the types inside of functions")]
 #![expect(clippy::duplicated_attributes, reason = "columns are alike")]
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SecretKeyRef;
+use super::rules::{Each, Obey, models, places};
+use super::schemas::AtMost;
 
-/// A `ModelProvider` says where models are: the service, its key, its prices, and what may be used of it.
-#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which service: exactly one of `anthropic`, `openai` and `builtin`, and always the same. The rest says how it may
+/// be used, by all runs together.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cataloger.dev",
     version = "v1alpha1",
@@ -23,7 +25,7 @@ use super::SecretKeyRef;
     shortname = "mprov",
     category = "cataloger",
     derive = "PartialEq",
-    doc = "A ModelProvider says where models are: the service, its key, its prices, and what may be used of it.",
+    doc = "A ModelProvider says where models are: the service, its key, its prices, and what may be used of it. Catalogs name it in spec.model.providerRef.",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.defaultModel"),
     printcolumn(
         name = "Ready",
@@ -32,62 +34,103 @@ use super::SecretKeyRef;
     ),
     printcolumn(name = "Spent", type_ = "number", json_path = ".status.spending.spent"),
     printcolumn(name = "Budget", type_ = "number", json_path = ".spec.budget.amount"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reserved",
+        type_ = "number",
+        json_path = ".status.spending.reserved",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Until",
+        type_ = "string",
+        json_path = ".status.spending.until",
+        priority = 1
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    selectable = ".spec.anthropic.apiKeySecretRef.name",
+    selectable = ".spec.openai.apiKeySecretRef.name",
+    selectable = ".spec.defaultModel"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.anthropic), has(self.openai), has(self.builtin)].filter(x, x).size() == 1").message("say exactly one of anthropic, openai and builtin"))]
+#[schemars(transform = Obey([
+    &models::KIND, &models::KIND_STAYS, &models::BUILTIN, &models::OTHERS_OF_PROVIDER,
+]))]
 pub struct ModelProviderSpec {
     /// Anthropic's Messages API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anthropic: Option<Anthropic>,
-    /// OpenAI's API, or a server that is compatible with it.
+    /// OpenAI's API, or a server that is compatible with it. At least one of `apiKeySecretRef` and `baseURL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openai: Option<OpenAi>,
-    /// The built-in cataloger, without network, key or cost.
+    /// The built-in cataloger, without network, key or cost. Write it as `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
-    /// The model of Catalogs that name none.
+    /// The model of Catalogs that name none, as the service calls it. Example: `claude-sonnet-5-5`. If not said, each
+    /// Catalog has to name one; the builtin cataloger needs none. A change makes a run of those Catalogs due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), transform = Obey([&models::MODEL]))]
     pub default_model: Option<String>,
-    /// Models to go on with when one can't, in this order, for Catalogs that name none.
+    /// Models to go on with when one can't, in this order, for Catalogs that name none. Example:
+    /// `[claude-haiku-4-5]`. If not said, a run ends with its model. At most 5, none twice, and not the one in `defaultModel`. A change makes a run of those
+    /// Catalogs due.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5), inner(length(min = 1, max = 200)))]
+    #[schemars(
+        length(max = 5),
+        inner(length(min = 1, max = 200)),
+        transform = Each([&models::MODEL]),
+        extend("x-kubernetes-list-type" = "set"),
+    )]
     pub fallbacks: Vec<String>,
-    /// Prices by model, in US dollars for a million tokens, where the built-in ones don't hold.
+    /// Prices by the model's name, in US dollars for a million tokens, where the built-in ones don't hold or there
+    /// are none. Example: `{qwen3-coder: {input: 0.2, output: 0.8}}`. If not said, the built-in ones. At most 100. They count from the next request
+    /// on; a change makes no run due.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = AtMost(100))]
     pub prices: BTreeMap<String, Price>,
-    /// How fast it may be asked, by all runs together.
+    /// How fast it may be asked, by all runs together: requests wait for their turn. At least one of both. If not said, as fast as it
+    /// answers. A change counts from the next request on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<RateLimits>,
-    /// How much may be spent. No run asks a model beyond it; the status says when it opens again.
+    /// How much may be spent, by all runs together. No run asks a model beyond it; the status says what is spent and
+    /// when it opens again. If not said, there is no limit. A change counts from the next request on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Which other namespaces' Catalogs may use it, and so its key: names, or `*` for all. None, if not said.
+    /// Which other namespaces' Catalogs may use it, and so its key. Example: `[sales, finance]`, or `['*']` for all.
+    /// At most 256, none twice; `*` stands alone. If not said, those of its own namespace only, which may always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
-        inner(length(min = 1, max = 63), pattern(r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))
+        inner(length(min = 1, max = 63)),
+        transform = Each([&models::NAMESPACE]),
+        transform = Obey([&models::EVERYBODY]),
+        extend("x-kubernetes-list-type" = "set"),
     )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_namespaces: Vec<String>,
 }
 
-/// How fast a provider may be asked, by all runs together.
+/// How fast a provider may be asked, by all runs together. At least one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = Obey([&models::RATES]))]
 pub struct RateLimits {
-    /// Requests in a minute.
+    /// Requests in a minute. Example: `50`. If not said, they are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests_per_minute: Option<u32>,
-    /// Tokens in a minute: input that is not read from a cache, cache writes, and output.
+    /// Tokens in a minute: input that is not read from a cache, cache writes, and output. Example: `400000`. If not
+    /// said, they are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1000, max = 1_000_000_000))]
     pub tokens_per_minute: Option<u32>,
@@ -97,10 +140,11 @@ pub struct RateLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
-    /// US dollars in a period. Models without a known price are refused.
-    #[schemars(range(min = 0.0, max = 100_000_000.0))]
+    /// US dollars in a period, more than 0. Example: `100`. Models without a known price are refused while there is a
+    /// budget: add them to `prices`.
+    #[schemars(range(max = 100_000_000.0), transform = Obey([&models::BUDGET]))]
     pub amount: f64,
-    /// `Day` or `Month`, in UTC.
+    /// How long it lasts: `Day` (from midnight to midnight) or `Month` (from the first to the next first), in UTC.
     #[serde(default)]
     pub period: Period,
 }
@@ -119,31 +163,39 @@ pub enum Period {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Anthropic {
-    /// Where the API key is.
+    /// The Secret with the API key, in the provider's namespace. It is read when a run begins, so that a new key
+    /// needs nothing else.
     pub api_key_secret_ref: SecretKeyRef,
-    /// Another base URL than Anthropic's.
+    /// The base URL. If not said, Anthropic's, `https://api.anthropic.com`. Example: `https://gateway.example.com/anthropic`;
+    /// `/v1/messages` is added. It has no user, password, query or fragment, and the operator has to allow it
+    /// (`--allow-base-url`). A change makes a run of the Catalogs due that rely on it.
     #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), pattern(r"^https?://[^\s]+$"))]
+    #[schemars(length(max = 512), transform = Obey([&places::BASE_URL]))]
     pub base_url: Option<String>,
 }
 
 /// OpenAI's API, or a server that is compatible with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = Obey([&models::OPENAI_KEY]))]
 pub struct OpenAi {
-    /// Where the API key is. A server of your own may need none.
+    /// The Secret with the API key, in the provider's namespace. It is read when a run begins, so that a new key
+    /// needs nothing else. A server of your own may need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
-    /// Another base URL than OpenAI's.
+    /// The base URL. If not said, OpenAI's, `https://api.openai.com/v1`. Example: `https://models.example.com/v1`;
+    /// `/chat/completions` or `/responses` is added. It has no user, password, query or fragment, and the operator
+    /// has to allow it (`--allow-base-url`). A change makes a run of the Catalogs due that rely on it.
     #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), pattern(r"^https?://[^\s]+$"))]
+    #[schemars(length(max = 512), transform = Obey([&places::BASE_URL]))]
     pub base_url: Option<String>,
-    /// Which of its interfaces is spoken: `ChatCompletions` (all compatible servers have it) or `Responses`.
+    /// Which of its interfaces is spoken: `ChatCompletions` (all compatible servers have it) or `Responses`. They
+    /// can't be told apart by trying. A change counts from the next run on, and makes none due.
     #[serde(default)]
     pub api: OpenAiApi,
 }
 
-/// Which of OpenAI's interfaces is spoken.
+/// Which of OpenAI's interfaces is spoken: `ChatCompletions` or `Responses`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OpenAiApi {
     /// Chat Completions.
@@ -162,34 +214,35 @@ pub struct Builtin {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Price {
-    /// Of input that is not read from a cache.
+    /// Of input that is not read from a cache. Example: `3`.
     #[schemars(range(min = 0.0, max = 100_000.0))]
     pub input: f64,
-    /// Of output.
+    /// Of output. Example: `15`.
     #[schemars(range(min = 0.0, max = 100_000.0))]
     pub output: f64,
-    /// Of input that is written to a cache; as other input, if not said.
+    /// Of input that is written to a cache. Example: `3.75`. If not said, as other input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100_000.0))]
     pub cache_write: Option<f64>,
-    /// Of input that is read from a cache; as other input, if not said.
+    /// Of input that is read from a cache. Example: `0.3`. If not said, as other input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100_000.0))]
     pub cache_read: Option<f64>,
 }
 
 /// Whether a provider can be used.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelProviderStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// What holds, with reasons and what to do. `Ready`: models can be asked. `False` says why not: a Secret that is
+    /// missing, a key that does not work, a budget that is spent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// When the key was last seen to work.
+    /// When the service was last asked whether the key works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
     /// What was spent of the budget.

@@ -1,20 +1,17 @@
-//! What a schema can't say: the rules that the API server checks by CEL and by the type of a list, once more
-//! as plain functions, for whoever reads a resource without an API server and for the operator's own check.
+//! The rules that the API server checks by CEL and by the type of a list, once more without an API server: for
+//! whoever reads a resource from a file, and for the operator's own check of what an older definition let pass.
 //!
-//! The messages are those of the rules, word for word; a test sees to it. Must not know a client or a file.
+//! The schemas say which rule holds where, so that none can be forgotten. Must not know a client or a file.
 
-use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use kube::CustomResourceExt as _;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::field::FieldPath;
-use super::{CatalogSpec, ModelProviderSpec};
-
-/// What is said of a prefix.
-pub(super) const PREFIX: &str =
-    "prefix must not begin or end with a slash, nor have empty parts, '.' or '..' between slashes";
-/// What is said of a volume.
-pub(super) const VOLUME: &str = "say exactly one of persistentVolumeClaim and emptyDir";
-/// What is said of a provider.
-pub(super) const PROVIDER: &str = "say exactly one of anthropic, openai and builtin";
+use super::rules::{self, Holds, Rule};
+use super::{Catalog, CatalogSpec, ModelProvider, ModelProviderSpec};
 
 /// A rule that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,194 +22,142 @@ pub struct Violation {
     pub message: String,
 }
 
-impl Violation {
-    fn new(path: FieldPath, message: &str) -> Self {
-        Self {
-            path,
-            message: message.to_owned(),
-        }
-    }
-}
+static CATALOG: LazyLock<Value> = LazyLock::new(|| spec_schema(&Catalog::crd()));
+static MODEL_PROVIDER: LazyLock<Value> = LazyLock::new(|| spec_schema(&ModelProvider::crd()));
 
 /// Which rules a Catalog breaks.
 pub fn validate(spec: &CatalogSpec) -> Vec<Violation> {
-    let root = FieldPath::of(["spec"]);
+    of_spec(&CATALOG, spec)
+}
+
+/// Which rules a `ModelProvider` breaks.
+pub fn validate_provider(spec: &ModelProviderSpec) -> Vec<Violation> {
+    of_spec(&MODEL_PROVIDER, spec)
+}
+
+/// Which rules a change of a `ModelProvider` breaks; what the new one breaks by itself is not among them.
+pub fn validate_provider_change(old: &ModelProviderSpec, new: &ModelProviderSpec) -> Vec<Violation> {
+    let [old, new] = [old, new].map(|spec| serde_json::to_value(spec).unwrap_or_default());
     let mut violations = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (at, table) in spec.tables.iter().enumerate() {
-        if !seen.insert(table) {
-            violations.push(Violation {
-                path: root.key("tables").index(at),
-                message: format!("{table:?} is there already"),
-            });
-        }
-    }
-    // As the rule has it: an empty part is also before the first and after the last slash.
-    if spec
-        .storage
-        .s3
-        .prefix
-        .split('/')
-        .any(|part| matches!(part, "" | "." | ".."))
-    {
-        let path = root.key("storage").key("s3").key("prefix");
-        violations.push(Violation::new(path, PREFIX));
-    }
-    let volumes = spec.sandbox.iter().flat_map(|sandbox| &sandbox.volumes);
-    for (at, volume) in volumes.enumerate() {
-        if volume.persistent_volume_claim.is_some() == volume.empty_dir.is_some() {
-            let path = root.key("sandbox").key("volumes").index(at);
-            violations.push(Violation::new(path, VOLUME));
+    for rule in rules_of(&MODEL_PROVIDER) {
+        if matches!(rule.holds, Holds::Change(holds) if !holds(&old, &new)) {
+            violations.push(violation(rule, &FieldPath::of(["spec"])));
         }
     }
     violations
 }
 
-/// Which rules a `ModelProvider` breaks.
-pub fn validate_provider(spec: &ModelProviderSpec) -> Vec<Violation> {
-    let said = [
-        spec.anthropic.is_some(),
-        spec.openai.is_some(),
-        spec.builtin.is_some(),
-    ];
-    if said.into_iter().filter(|said| *said).count() == 1 {
-        return Vec::new();
+/// Which rules of a schema a value breaks. What the schema says otherwise is not looked at; where a value is not
+/// of the type that a rule is about, the rule says nothing.
+pub fn broken_rules(schema: &Value, value: &Value) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    walk(schema, value, &FieldPath::root(), &mut violations);
+    violations
+}
+
+fn spec_schema(
+    definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+) -> Value {
+    let versions = definition.spec.versions.iter();
+    let mut schemas = versions.filter_map(|version| serde_json::to_value(version.schema.as_ref()?).ok());
+    let spec = schemas.find_map(|schema| schema.pointer("/openAPIV3Schema/properties/spec").cloned());
+    spec.unwrap_or_default()
+}
+
+fn of_spec(schema: &Value, spec: &impl Serialize) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    // Keys that are texts, and numbers that JSON has: this can't fail.
+    let spec = serde_json::to_value(spec).unwrap_or_default();
+    walk(schema, &spec, &FieldPath::of(["spec"]), &mut violations);
+    violations
+}
+
+fn walk(schema: &Value, value: &Value, path: &FieldPath, violations: &mut Vec<Violation>) {
+    if value.is_null() {
+        return;
     }
-    vec![Violation::new(FieldPath::of(["spec"]), PROVIDER)]
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let known = &schema["properties"][name];
+                let schema = if known.is_null() {
+                    &schema["additionalProperties"]
+                } else {
+                    known
+                };
+                walk(schema, member, &path.key(name), violations);
+            }
+        }
+        Value::Array(entries) => {
+            doubles(schema, entries, path, violations);
+            for (at, entry) in entries.iter().enumerate() {
+                walk(&schema["items"], entry, &path.index(at), violations);
+            }
+        }
+        _ => {}
+    }
+    // After what is in it: who tells of a field tells of nothing in it any more.
+    let broken = rules_of(schema).filter(|rule| matches!(rule.holds, Holds::Of(holds) if !holds(value)));
+    violations.extend(broken.map(|rule| violation(rule, path)));
+}
+
+fn violation(rule: &Rule, path: &FieldPath) -> Violation {
+    Violation {
+        path: rule.field.map_or_else(|| path.clone(), |field| path.key(field)),
+        message: rule.message.to_owned(),
+    }
+}
+
+/// The rules that a schema says of a value itself.
+fn rules_of(schema: &Value) -> impl Iterator<Item = &'static Rule> {
+    let said = schema["x-kubernetes-validations"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    said.filter_map(|said| {
+        rules::ALL
+            .iter()
+            .copied()
+            .flatten()
+            .copied()
+            .find(|rule| said["rule"] == rule.cel && said["message"] == rule.message)
+    })
+}
+
+/// What is twice in a set, or has the same keys as another in a map.
+fn doubles(schema: &Value, entries: &[Value], path: &FieldPath, violations: &mut Vec<Violation>) {
+    let keys = &schema["x-kubernetes-list-map-keys"];
+    let keys: Vec<&str> = keys
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let name = |entry: &Value| -> Option<String> {
+        match schema["x-kubernetes-list-type"].as_str()? {
+            "set" => Some(entry.to_string()),
+            "map" => {
+                let parts = keys.iter().map(|key| format!("{key} {}", entry[key]));
+                Some(parts.collect::<Vec<_>>().join(" and "))
+            }
+            _ => None,
+        }
+    };
+    for (at, entry) in entries.iter().enumerate() {
+        let Some(name_here) = name(entry) else {
+            return;
+        };
+        if entries[..at]
+            .iter()
+            .any(|other| name(other).as_ref() == Some(&name_here))
+        {
+            violations.push(Violation {
+                path: path.index(at),
+                message: format!("{name_here} is there already"),
+            });
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::super::{Catalog, ModelProvider, definitions, duration};
-    use super::*;
-
-    fn catalog(change: impl Fn(&mut Value)) -> Catalog {
-        let mut value = json!({
-            "apiVersion": "cataloger.dev/v1alpha1", "kind": "Catalog", "metadata": {"name": "sales"},
-            "spec": {
-                "database": {"secretRef": {"name": "db"}},
-                "tables": ["orders", "sales.*"],
-                "storage": {"s3": {"prefix": "docs/sales"}},
-            },
-        });
-        change(&mut value["spec"]);
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn said(violations: &[Violation]) -> Vec<String> {
-        violations
-            .iter()
-            .map(|violation| format!("{}: {}", violation.path, violation.message))
-            .collect()
-    }
-
-    #[test]
-    fn what_is_right_is_taken() {
-        assert_eq!(validate(&catalog(|_| ()).spec), []);
-        let both = catalog(|spec| {
-            spec["sandbox"] = json!({"volumes": [
-                {"name": "a", "emptyDir": {"sizeLimit": "1Gi"}},
-                {"name": "b", "persistentVolumeClaim": {"claimName": "c"}},
-            ]});
-        });
-        assert_eq!(validate(&both.spec), []);
-    }
-
-    #[test]
-    fn doubled_tables_are_found() {
-        let twice = catalog(|spec| spec["tables"] = json!(["a", "b", "a", "b", "A"]));
-        assert_eq!(
-            said(&validate(&twice.spec)),
-            [
-                "spec.tables[2]: \"a\" is there already",
-                "spec.tables[3]: \"b\" is there already"
-            ]
-        );
-    }
-
-    #[test]
-    fn prefixes_are_names_between_slashes() {
-        for (prefix, right) in [
-            ("a", true),
-            ("a/b.c/..d", true),
-            ("a b", true),
-            ("/a", false),
-            ("a/", false),
-            ("a//b", false),
-            (".", false),
-            ("a/./b", false),
-            ("a/..", false),
-        ] {
-            let catalog = catalog(|spec| spec["storage"]["s3"]["prefix"] = json!(prefix));
-            assert_eq!(validate(&catalog.spec).is_empty(), right, "{prefix}");
-        }
-    }
-
-    #[test]
-    fn volumes_are_one_thing() {
-        let volumes = catalog(|spec| {
-            let empty = json!({"sizeLimit": "1Gi"});
-            spec["sandbox"] = json!({"volumes": [
-                {"name": "a"},
-                {"name": "b", "emptyDir": empty, "persistentVolumeClaim": {"claimName": "c"}},
-            ]});
-        });
-        assert_eq!(
-            said(&validate(&volumes.spec)),
-            [0, 1].map(|at| format!("spec.sandbox.volumes[{at}]: {VOLUME}"))
-        );
-    }
-
-    #[test]
-    fn providers_are_one_thing() {
-        for (spec, right) in [
-            (json!({}), false),
-            (json!({"builtin": {}}), true),
-            (json!({"openai": {}}), true),
-            (json!({"openai": {}, "builtin": {}}), false),
-        ] {
-            let provider: ModelProvider = serde_json::from_value(json!({
-                "apiVersion": "cataloger.dev/v1alpha1", "kind": "ModelProvider",
-                "metadata": {"name": "x"}, "spec": spec,
-            }))
-            .unwrap();
-            assert_eq!(validate_provider(&provider.spec).is_empty(), right, "{spec}");
-        }
-    }
-
-    /// All rules of a schema, by their messages, and the lists that are sets.
-    fn rules(schema: &Value, at: &str, found: &mut BTreeSet<String>) {
-        if schema["x-kubernetes-list-type"] == "set" {
-            found.insert(format!("set {at}"));
-        }
-        for rule in schema["x-kubernetes-validations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            found.insert(rule["message"].as_str().unwrap().to_owned());
-        }
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            rules(property, &format!("{at}.{name}"), found);
-        }
-        for inner in ["items", "additionalProperties"] {
-            if schema[inner].is_object() {
-                rules(&schema[inner], at, found);
-            }
-        }
-    }
-
-    #[test]
-    fn these_are_all_the_rules_that_there_are() {
-        let mut found = BTreeSet::new();
-        for definition in definitions() {
-            let schema = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
-            rules(&schema["openAPIV3Schema"], "", &mut found);
-        }
-        // Durations check themselves where they are read.
-        let known = [PREFIX, VOLUME, PROVIDER, duration::RULE, "set .spec.tables"];
-        assert_eq!(found, known.map(str::to_owned).into());
-    }
-}
+mod tests;

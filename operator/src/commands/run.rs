@@ -80,12 +80,19 @@ async fn drive(
     cancel: CancellationToken,
     claimed: &std::sync::Mutex<Option<RunId>>,
 ) -> Result<Outcome, Failed> {
-    let prompts = match &arguments.prompts {
-        Some(directory) => Prompts::load(directory),
-        None => Prompts::embedded(),
+    let wish = Wish::read(&arguments, |name| std::env::var(name).ok())?;
+    let prompts = match (&arguments.prompts, &wish.prompts) {
+        (Some(directory), _) => Prompts::load(directory),
+        (None, Some(own)) => Prompts::embedded().and_then(|usual| {
+            let texts = own
+                .texts
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.as_str()));
+            Prompts::of_texts(texts, &own.origin, &usual)
+        }),
+        (None, None) => Prompts::embedded(),
     };
     let prompts = prompts.map_err(RunError::from)?;
-    let wish = Wish::read(&arguments, |name| std::env::var(name).ok())?;
     // From here on nothing that is said holds a secret.
     let redactor = redactor(&wish);
     logs::hide(redactor.clone());

@@ -14,7 +14,7 @@ use crate::api::CatalogSpec;
 use crate::api::catalog::Limits as Written;
 use crate::llm::prices::Prices;
 use crate::llm::{ModelError, ModelSpec, Providers};
-use crate::manifest::{self, Manifest, ManifestError};
+use crate::manifest::{self, Manifest, ManifestError, PromptTexts};
 use crate::store::{Location, S3Options};
 
 /// What is wanted.
@@ -32,6 +32,8 @@ pub(super) struct Wish {
     pub(super) limits: Limits,
     pub(super) execute_timeout: Duration,
     pub(super) max_rows: u32,
+    /// Of the manifest.
+    pub(super) prompts: Option<PromptTexts>,
     /// For the record.
     pub(super) manifest: Value,
     /// All secrets but the database's, with names for people.
@@ -128,6 +130,7 @@ impl Wish {
             limits: limits(&written, arguments)?,
             execute_timeout: written.execute_timeout.into(),
             max_rows: written.max_rows,
+            prompts: None,
             manifest,
             secrets: Vec::new(),
             notes: Vec::new(),
@@ -175,6 +178,11 @@ impl Wish {
                 None => manifest.models_of(&usual.ok_or(NO_MODEL)?, providers)?,
             },
         };
+        // Arguments come before the manifest, which then need not hold them.
+        let prompts = match &arguments.prompts {
+            Some(_) => None,
+            None => manifest.prompts()?,
+        };
         let mut prices = Prices::bundled().clone();
         prices.override_with(&models.prices);
         let fallbacks = if arguments.fallbacks.is_empty() {
@@ -197,6 +205,7 @@ impl Wish {
             limits: limits(&written, arguments)?,
             execute_timeout: written.execute_timeout.into(),
             max_rows: written.max_rows,
+            prompts,
             manifest: serde_json::to_value(&manifest.catalog).unwrap_or_default(),
             secrets: Vec::new(),
             notes: manifest

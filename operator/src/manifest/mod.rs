@@ -1,9 +1,10 @@
-//! What a user gives to a cluster, out of the text of a file: a Catalog, and the Secrets and the
-//! `ModelProvider` that it refers to. What the API server would refuse is refused here, with the place.
+//! What a user gives to a cluster, out of the text of a file: a Catalog, and the Secrets, the `ModelProvider` and the
+//! `ConfigMap` that it refers to. What the API server would refuse is refused here, with the place.
 //!
 //! It must not know where the text comes from, nor a cluster; what the file doesn't hold is the caller's to
 //! find, who has an environment. No secret is shown: not by an error, a note or `Debug`.
 
+mod config_map;
 mod documents;
 mod error;
 mod locate;
@@ -20,9 +21,12 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::config_map::ConfigMap;
 use self::names::{full_name, in_namespace};
 use self::notes::{Unused, numbered};
 use self::resources::{Found, Resources};
@@ -42,6 +46,16 @@ pub struct Manifest {
     origin: String,
     providers: Vec<ModelProvider>,
     secrets: Vec<Secret>,
+    config_maps: Vec<ConfigMap>,
+}
+
+/// Prompts of a Catalog's own, as a `ConfigMap` has them. Nobody has read them yet.
+#[derive(Debug, Clone)]
+pub struct PromptTexts {
+    /// What holds them, for people.
+    pub origin: String,
+    /// The texts, by their names.
+    pub texts: BTreeMap<String, String>,
 }
 
 /// Reads a text. `origin` is what it is called, for people; `name` says which Catalog is meant if there are
@@ -55,12 +69,17 @@ pub fn read(text: &str, origin: &str, name: Option<&str>) -> Result<Manifest, Ma
         catalogs,
         providers,
         secrets,
+        config_maps,
         others,
     } = resources;
     let unused = Unused {
         others,
         providers: providers.iter().map(|it| numbered(it, full_name)).collect(),
         secrets: secrets.iter().map(|it| numbered(it, Secret::full_name)).collect(),
+        config_maps: config_maps
+            .iter()
+            .map(|it| numbered(it, ConfigMap::full_name))
+            .collect(),
     };
     let (catalog, rest) = choose(catalogs, name, origin, &unused)?;
     let mut manifest = Manifest {
@@ -69,6 +88,7 @@ pub fn read(text: &str, origin: &str, name: Option<&str>) -> Result<Manifest, Ma
         origin: origin.to_owned(),
         providers: providers.into_iter().map(|it| it.resource).collect(),
         secrets: secrets.into_iter().map(|it| it.resource).collect(),
+        config_maps: config_maps.into_iter().map(|it| it.resource).collect(),
     };
     manifest.notes = unused.notes(&manifest, &rest);
     Ok(manifest)
@@ -141,6 +161,25 @@ impl Manifest {
         self.trimmed(self.namespace(), asker, &reference.name, &reference.key)
     }
 
+    /// The prompts that the Catalog names; nothing if it names none.
+    pub fn prompts(&self) -> Result<Option<PromptTexts>, ManifestError> {
+        let Some(choice) = &self.catalog.spec.prompts else {
+            return Ok(None);
+        };
+        let (namespace, name) = (self.namespace(), &choice.config_map_ref.name);
+        let wanted = format!("the ConfigMap {}", in_namespace(namespace, name));
+        match self.find_config_map(namespace, name) {
+            Some(found) => Ok(Some(PromptTexts {
+                origin: wanted,
+                texts: found.texts.clone(),
+            })),
+            None => Err(self.incomplete(
+                format!("spec.prompts.configMapRef names {wanted}, which the file does not hold"),
+                "add its document, or give --prompts DIRECTORY",
+            )),
+        }
+    }
+
     /// The provider that the Catalog names; nothing if it names none.
     pub fn provider(&self) -> Result<Option<&ModelProvider>, ManifestError> {
         let Some((namespace, name)) = self.provider_ref() else {
@@ -178,6 +217,11 @@ impl Manifest {
     fn find_secret(&self, namespace: Option<&str>, name: &str) -> Option<&Secret> {
         let named = self.secrets.iter().filter(|secret| secret.name == name);
         of_namespace(named, |secret| secret.namespace.as_deref(), namespace)
+    }
+
+    fn find_config_map(&self, namespace: Option<&str>, name: &str) -> Option<&ConfigMap> {
+        let named = self.config_maps.iter().filter(|it| it.name == name);
+        of_namespace(named, |it| it.namespace.as_deref(), namespace)
     }
 
     fn secret_in(

@@ -17,6 +17,7 @@ pub(super) fn numbered<T>(found: &Found<T>, name: impl Fn(&T) -> String) -> Foun
 pub(super) struct Unused {
     pub(super) providers: Vec<Found<String>>,
     pub(super) secrets: Vec<Found<String>>,
+    pub(super) config_maps: Vec<Found<String>>,
     pub(super) others: Vec<Found<String>>,
 }
 
@@ -25,8 +26,13 @@ impl Unused {
         let named = |kind: &'static str| move |it: &Found<String>| format!("{kind} {}", it.resource);
         let providers = self.providers.iter().map(named("ModelProvider"));
         let secrets = self.secrets.iter().map(named("Secret"));
+        let config_maps = self.config_maps.iter().map(named("ConfigMap"));
         let others = self.others.iter().map(|it| it.resource.clone());
-        providers.chain(secrets).chain(others).collect()
+        providers
+            .chain(secrets)
+            .chain(config_maps)
+            .chain(others)
+            .collect()
     }
 
     pub(super) fn notes(&self, manifest: &Manifest, rest: &[Found<String>]) -> Vec<String> {
@@ -43,14 +49,13 @@ impl Unused {
             note(it, "Catalog ", "another Catalog is chosen");
         }
         for it in &self.others {
-            let why = if it.resource.starts_with("ConfigMap ") {
-                "the Catalog refers to no ConfigMap"
-            } else {
-                "a run needs no such resource"
-            };
-            note(it, "", why);
+            note(it, "", "a run needs no such resource");
         }
-        let kinds = [(&self.providers, "ModelProvider "), (&self.secrets, "Secret ")];
+        let kinds = [
+            (&self.providers, "ModelProvider "),
+            (&self.secrets, "Secret "),
+            (&self.config_maps, "ConfigMap "),
+        ];
         for (all, kind) in kinds {
             for it in all {
                 let full = format!("{kind}{}", it.resource);
@@ -105,6 +110,15 @@ impl Manifest {
             && let Some(reference) = models::key_ref(&provider.spec)
         {
             secret(self.namespace_of(provider), &reference.name);
+        }
+        if let Some(choice) = &spec.prompts {
+            let name = &choice.config_map_ref.name;
+            let found = self.find_config_map(own, name);
+            used.push(Used {
+                found: found.map(|it| format!("ConfigMap {}", it.full_name())),
+                bare: format!("ConfigMap {name}"),
+                wanted: in_namespace(own, name),
+            });
         }
         if let Some((namespace, name)) = self.provider_ref() {
             used.push(Used {

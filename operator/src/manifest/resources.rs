@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::config_map::ConfigMap;
 use super::documents::{Documents, Unreadable};
 use super::error::Fault;
 use super::locate::Of;
@@ -11,7 +12,6 @@ use super::schema::{self, Finding, Shape};
 use super::secret::Secret;
 use super::words;
 use crate::api::field::{FieldPath, Step};
-use crate::api::validate::{Violation, validate, validate_provider};
 use crate::api::{Catalog, GROUP, ModelProvider, VERSION};
 
 /// The kinds of our own.
@@ -35,6 +35,7 @@ pub(super) struct Resources {
     pub(super) catalogs: Vec<Found<Catalog>>,
     pub(super) providers: Vec<Found<ModelProvider>>,
     pub(super) secrets: Vec<Found<Secret>>,
+    pub(super) config_maps: Vec<Found<ConfigMap>>,
     /// What is of no use here, by its name.
     pub(super) others: Vec<Found<String>>,
 }
@@ -205,12 +206,11 @@ impl Reader<'_> {
         match kind {
             _ if version == ours => match kind {
                 "Catalog" => {
-                    let found = self.typed(raw, &schema::CATALOG, |it: &Catalog| validate(&it.spec));
+                    let found = self.typed(raw, &schema::CATALOG);
                     self.resources.catalogs.extend(found);
                 }
                 "ModelProvider" => {
-                    let rules = |it: &ModelProvider| validate_provider(&it.spec);
-                    let found = self.typed(raw, &schema::MODEL_PROVIDER, rules);
+                    let found = self.typed(raw, &schema::MODEL_PROVIDER);
                     self.resources.providers.extend(found);
                 }
                 _ => {
@@ -231,8 +231,9 @@ impl Reader<'_> {
                 self.wrong(&raw, field("apiVersion"), Of::Value, message);
             }
             "Secret" if version == "v1" => self.secret(&raw),
-            "Secret" if group.is_empty() => {
-                let message = format!("{} has no Secret; write v1", words::quote(version));
+            "ConfigMap" if version == "v1" => self.config_map(&raw),
+            "Secret" | "ConfigMap" if group.is_empty() => {
+                let message = format!("{} has no {kind}; write v1", words::quote(version));
                 self.wrong(&raw, field("apiVersion"), Of::Value, message);
             }
             _ => {
@@ -244,12 +245,7 @@ impl Reader<'_> {
         }
     }
 
-    fn typed<T: DeserializeOwned>(
-        &mut self,
-        mut raw: Raw,
-        shape: &Shape,
-        rules: impl Fn(&T) -> Vec<Violation>,
-    ) -> Option<Found<T>> {
+    fn typed<T: DeserializeOwned>(&mut self, mut raw: Raw, shape: &Shape) -> Option<Found<T>> {
         if let Some(fields) = raw.value.as_object_mut() {
             fields.remove("status");
         }
@@ -258,17 +254,7 @@ impl Reader<'_> {
         findings.extend(names::check(&value));
         if findings.is_empty() {
             match serde_json::from_value::<T>(value) {
-                Ok(resource) => {
-                    let violations = rules(&resource);
-                    if violations.is_empty() {
-                        return Some(raw.found(resource));
-                    }
-                    findings.extend(violations.into_iter().map(|violation| Finding {
-                        path: violation.path,
-                        of: Of::Value,
-                        message: violation.message,
-                    }));
-                }
+                Ok(resource) => return Some(raw.found(resource)),
                 // What the schema takes can be read, but for times in the metadata.
                 Err(error) => findings.push(Finding {
                     path: FieldPath::root(),
@@ -288,6 +274,18 @@ impl Reader<'_> {
         let secret = Secret::read(&value, &mut findings);
         if findings.is_empty() {
             self.resources.secrets.push(raw.found(secret));
+        }
+        self.report(raw, findings);
+    }
+
+    fn config_map(&mut self, raw: &Raw) {
+        let mut value = raw.value.clone();
+        let mut findings = schema::CONFIG_MAP.check(&mut value);
+        findings.extend(names::check(&value));
+        if findings.is_empty() {
+            self.resources
+                .config_maps
+                .push(raw.found(ConfigMap::read(&value)));
         }
         self.report(raw, findings);
     }
@@ -335,7 +333,15 @@ impl Resources {
             .secrets
             .iter()
             .map(|it| named("Secret", it, Secret::full_name));
-        let mut all: Vec<Found<String>> = catalogs.chain(providers).chain(secrets).collect();
+        let config_maps = self
+            .config_maps
+            .iter()
+            .map(|it| named("ConfigMap", it, ConfigMap::full_name));
+        let mut all: Vec<Found<String>> = catalogs
+            .chain(providers)
+            .chain(secrets)
+            .chain(config_maps)
+            .collect();
         all.sort_by_key(|it| it.document);
         all
     }

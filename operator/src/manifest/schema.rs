@@ -1,23 +1,24 @@
 //! Checks a resource by the schema that the cluster has of it, and says what is wrong in words for people.
 //!
 //! As the API server does, it takes a null for a field that is not said. Unlike it, it takes no field that
-//! the schema doesn't know (`kubectl` doesn't either). Must not know what the fields mean; rules that are no
-//! schema are in `api::validate`.
+//! the schema doesn't know (`kubectl` doesn't either). Must not know what the fields mean; which rules hold where is
+//! in the schema, what they are in `api`.
 
 use std::sync::LazyLock;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
 use jsonschema::{JsonType, ValidationError, Validator};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::CustomResourceExt as _;
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::locate::Of;
 use super::words;
-use crate::api::duration::{self, Duration};
 use crate::api::field::{FieldPath, Step};
+use crate::api::validate::broken_rules;
 use crate::api::{Catalog, ModelProvider};
 
 /// Something that is wrong in a resource.
@@ -37,15 +38,18 @@ pub(super) struct Shape {
 
 pub(super) static CATALOG: LazyLock<Shape> = LazyLock::new(|| of_definition(&Catalog::crd()));
 pub(super) static MODEL_PROVIDER: LazyLock<Shape> = LazyLock::new(|| of_definition(&ModelProvider::crd()));
-pub(super) static SECRET: LazyLock<Shape> = LazyLock::new(|| {
+pub(super) static SECRET: LazyLock<Shape> = LazyLock::new(of_type::<Secret>);
+pub(super) static CONFIG_MAP: LazyLock<Shape> = LazyLock::new(of_type::<ConfigMap>);
+
+fn of_type<T: JsonSchema>() -> Shape {
     let mut generator = SchemaSettings::openapi3()
         .with(|settings| settings.inline_subschemas = true)
         .into_generator();
-    let mut schema = generator.root_schema_for::<Secret>().to_value();
+    let mut schema = generator.root_schema_for::<T>().to_value();
     // What must be in it is told instead.
     schema["required"] = json!([]);
     Shape::new(schema)
-});
+}
 
 fn of_definition(
     definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -71,7 +75,7 @@ fn of_definition(
 impl Shape {
     fn new(mut schema: Value) -> Self {
         name_types(&mut schema);
-        #[expect(clippy::expect_used, reason = "a test makes the same three")]
+        #[expect(clippy::expect_used, reason = "tests make all of them")]
         let validator = jsonschema::draft202012::new(&schema).expect("the schemas are part of the program");
         Self { schema, validator }
     }
@@ -81,6 +85,12 @@ impl Shape {
         let mut findings = Vec::new();
         tidy(&self.schema, resource, &FieldPath::root(), &mut findings);
         findings.extend(self.validator.iter_errors(resource).map(|error| finding(&error)));
+        let broken = broken_rules(&self.schema, resource).into_iter();
+        findings.extend(broken.map(|violation| Finding {
+            path: violation.path,
+            of: Of::Value,
+            message: violation.message,
+        }));
         findings
     }
 }
@@ -136,16 +146,6 @@ fn tidy(schema: &Value, value: &mut Value, path: &FieldPath, findings: &mut Vec<
         Value::Number(number) if schema["type"] == "integer" => {
             if let Some(integer) = number.as_f64().and_then(integer) {
                 *value = integer.into();
-            }
-        }
-        // What the pattern takes and the rule does not.
-        Value::String(text) if schema["pattern"] == duration::PATTERN => {
-            if let Err(error) = text.parse::<Duration>() {
-                findings.push(Finding {
-                    path: path.clone(),
-                    of: Of::Value,
-                    message: error.to_string(),
-                });
             }
         }
         _ => {}
@@ -243,7 +243,6 @@ fn message(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::MaxLength { limit } => format!("must have at most {limit} characters"),
         ValidationErrorKind::MinItems { limit } => format!("must have at least {limit} entries"),
         ValidationErrorKind::MaxItems { limit } => format!("must have at most {limit} entries"),
-        ValidationErrorKind::Pattern { pattern } => words::of_pattern(pattern, instance),
         // None of our schemas says more. Values are not shown: they may be secrets.
         _ => error.masked().to_string(),
     }

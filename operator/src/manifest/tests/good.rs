@@ -80,7 +80,7 @@ fn a_file_of_many_documents_is_read_as_a_cluster_would() {
         [
             "Namespace sales (v1) (document 1) is not used: a run needs no such resource",
             "Secret sales/elsewhere (document 4) is not used: neither the Catalog nor its ModelProvider refers to it",
-            "ConfigMap words (v1) (document 6) is not used: the Catalog refers to no ConfigMap",
+            "ConfigMap words (document 6) is not used: neither the Catalog nor its ModelProvider refers to it",
         ]
     );
     let url = manifest.database_url().unwrap().unwrap();
@@ -216,5 +216,36 @@ spec:
     assert_eq!(
         manifest(&both).database_url().unwrap().unwrap().expose_secret(),
         "mine"
+    );
+}
+
+#[test]
+fn prompts_are_those_of_the_config_map() {
+    let with = |namespace: &str, texts: &str| {
+        manifest(&format!(
+            "{GOOD}  prompts: {{configMapRef: {{name: words}}}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words{namespace}}}\n{texts}\n"
+        ))
+    };
+    let held = with(
+        "",
+        "data: {summary.yaml: 'id: summary', README: x}\nbinaryData: {y: aGk=}",
+    );
+    let prompts = held.prompts().unwrap().unwrap();
+    assert_eq!(prompts.origin, "the ConfigMap words");
+    let names: Vec<&str> = prompts.texts.keys().map(String::as_str).collect();
+    assert_eq!(names, ["README", "summary.yaml"]);
+    assert_eq!(held.notes, [""; 0]);
+    assert!(with("", "").prompts().unwrap().unwrap().texts.is_empty());
+    assert!(manifest(GOOD).prompts().unwrap().is_none());
+    let missing = manifest(&format!("{GOOD}  prompts: {{configMapRef: {{name: words}}}}\n"));
+    assert_eq!(
+        missing.prompts().unwrap_err().to_string(),
+        "c.yaml: spec.prompts.configMapRef names the ConfigMap words, which the file does not hold: add its document, or give --prompts DIRECTORY"
+    );
+    assert_eq!(
+        refused(&format!(
+            "{GOOD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: words}}\ndata: {{a: 1}}\n"
+        )),
+        "c.yaml:13:11: data.a: must be text, but is a number: put it in quotes (document 2, ConfigMap words)"
     );
 }

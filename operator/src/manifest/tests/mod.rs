@@ -1,6 +1,7 @@
 //! Manifests, good and bad.
 
 mod bounds;
+mod corpus;
 mod good;
 mod models;
 
@@ -57,7 +58,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "[orders, 1, 'a b']",
         &[
             "7:20: spec.tables[1]: must be text, but is a number: put it in quotes",
-            "7:23: spec.tables[2]: \"a b\" names no table: write TABLE, SCHEMA.TABLE or a pattern, without spaces and ';', or odd names in double quotes",
+            "7:23: spec.tables[2]: must name a table: TABLE, SCHEMA.TABLE or a pattern such as sales.*, without spaces and ';'; odd names in double quotes, as \"Odd Name\"",
         ],
     ),
     (
@@ -84,9 +85,9 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "spec:\n",
         "spec:\n  limits: {timeout: 5 minutes, maxRows: 0, executeTimeout: 0s}\n",
         &[
-            "6:21: spec.limits.timeout: \"5 minutes\" is no duration: write it as 90s, 30m or 1h30m, of at most 1000h",
+            "6:21: spec.limits.timeout: must be a duration of at most 1000h, such as 90s, 30m or 1h30m",
             "6:41: spec.limits.maxRows: must be at least 1",
-            "6:60: spec.limits.executeTimeout: \"0s\" is no duration: write it as 90s, 30m or 1h30m, of at most 1000h",
+            "6:60: spec.limits.executeTimeout: must be a duration of at most 1000h, such as 90s, 30m or 1h30m",
         ],
     ),
     (
@@ -118,7 +119,9 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     (
         "docs/sales",
         "docs/sales, endpoint: \"ftp://u:hunter2@h\"",
-        &["8:48: spec.storage.s3.endpoint: must be a URL that begins with https:// (or http://)"],
+        &[
+            "8:48: spec.storage.s3.endpoint: must be a URL such as https://s3.example.com:9000, without a user, a password, a query or a fragment",
+        ],
     ),
     (
         "spec:\n",
@@ -130,7 +133,8 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "spec:\n  sandbox: {nodeSelector: {a: 1}, volumeMounts: [{name: x, mountPath: data}]}\n",
         &[
             "6:31: spec.sandbox.nodeSelector.a: must be text, but is a number: put it in quotes",
-            "6:71: spec.sandbox.volumeMounts[0].mountPath: \"data\" is no place for a volume: write an absolute path without ':'",
+            "6:49: spec.sandbox.volumeMounts: each of volumeMounts must name one of volumes: add the volume, or name one that is there",
+            "6:71: spec.sandbox.volumeMounts[0].mountPath: must be an absolute path such as /data: no ':', no '.' or '..' between slashes, no slash at its end",
         ],
     ),
     (
@@ -188,7 +192,7 @@ fn mistakes_in_a_file_are_placed_and_explained() {
         (String::new(), format!("c.yaml is empty: write a Catalog into it ({write}, kind: Catalog)")),
         ("# a: 1\n---\n---\n".into(), format!("c.yaml is empty: write a Catalog into it ({write}, kind: Catalog)")),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: y}\n".into(),
-            format!("c.yaml holds no Catalog, but Secret y and ConfigMap x (v1): add a document with {write} and kind: Catalog")),
+            format!("c.yaml holds no Catalog, but Secret y and ConfigMap x: add a document with {write} and kind: Catalog")),
         (of("cataloger.dev/v1alpha1", "backstage.io/v1alpha1"),
             format!("c.yaml holds no Catalog, but Catalog sales (backstage.io/v1alpha1): add a document with {write} and kind: Catalog")),
         (second(&of("name: sales\n", "name: other\n")),
@@ -219,11 +223,13 @@ fn mistakes_in_a_file_are_placed_and_explained() {
              c.yaml:14:20: stringData.port: must be text, but is a number: put it in quotes (document 2, Secret db)".into()),
         (second("apiVersion: v2\nkind: Secret\nmetadata: {name: db}\n"), "c.yaml:10:13: apiVersion: \"v2\" has no Secret; write v1 (document 2, Secret db)".into()),
         (second("apiVersion: cataloger.dev/v1alpha1\nkind: ModelProvider\nmetadata: {name: p}\nspec: {openai: {api: chatCompletion}, builtin: {x: 1}}\n"),
-            "c.yaml:13:22: spec.openai.api: there is no \"chatCompletion\"; did you mean ChatCompletions? (document 2, ModelProvider p)\n\
+            "c.yaml:13:7: spec: say exactly one of anthropic, openai and builtin (document 2, ModelProvider p)\n\
+             c.yaml:13:16: spec.openai: say apiKeySecretRef, or the baseURL of a server of your own that needs no key (document 2, ModelProvider p)\n\
+             c.yaml:13:22: spec.openai.api: there is no \"chatCompletion\"; did you mean ChatCompletions? (document 2, ModelProvider p)\n\
              c.yaml:13:49: spec.builtin.x: there is no such field, nor any other (document 2, ModelProvider p)".into()),
-        (second("apiVersion: cataloger.dev/v1alpha1\nkind: ModelProvider\nmetadata: {name: p}\nspec: {openai: {api: Assistants}}\n"),
-            "c.yaml:13:22: spec.openai.api: must be one of ChatCompletions and Responses (document 2, ModelProvider p)".into()),
-        (second("apiVersion: cataloger.dev/v1alpha1\nkind: ModelProvider\nmetadata: {name: p}\nspec: {openai: {}, builtin: {}}\n"),
+        (second("apiVersion: cataloger.dev/v1alpha1\nkind: ModelProvider\nmetadata: {name: p}\nspec: {openai: {baseURL: 'http://h', api: Assistants}}\n"),
+            "c.yaml:13:43: spec.openai.api: must be one of ChatCompletions and Responses (document 2, ModelProvider p)".into()),
+        (second("apiVersion: cataloger.dev/v1alpha1\nkind: ModelProvider\nmetadata: {name: p}\nspec: {openai: {baseURL: 'http://h'}, builtin: {}}\n"),
             "c.yaml:13:7: spec: say exactly one of anthropic, openai and builtin (document 2, ModelProvider p)".into()),
         ("kind: List\napiVersion: v1\nitems:\n- kind: Catalog\n  apiVersion: cataloger.dev/v1alpha1\n  metadata: {name: x}\n  spec: {tables: a}\n".into(),
             "c.yaml:7:3: items[0].spec.database: is missing (document 1, Catalog x)\n\
