@@ -6,6 +6,7 @@ use cataloger::commands::crds::{self, CrdsArguments};
 use cataloger::commands::operator::{self, arguments::OperatorArguments};
 use cataloger::commands::run;
 use cataloger::commands::session::{self, SessionArguments};
+use cataloger::commands::version::{self, VersionArguments};
 use cataloger::logs::{self, Format};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -25,6 +26,7 @@ enum Command {
     Session(SessionArguments),
     Crds(CrdsArguments),
     Operator(Box<OperatorArguments>),
+    Version(VersionArguments),
 }
 
 #[tokio::main]
@@ -40,6 +42,7 @@ async fn main() {
         Command::Session(arguments) => session::run(arguments).await,
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Operator(arguments) => operator::run(*arguments).await,
+        Command::Version(arguments) => version::run(&arguments),
     };
     // A thread may still wait for a line of standard input; the runtime would wait for it.
     std::process::exit(code.into())

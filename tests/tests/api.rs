@@ -116,15 +116,13 @@ fn causes(status: &Status) -> Vec<(String, String)> {
     details
         .map(|cause| {
             // The entries of a map have brackets there.
-            let mut place = String::new();
-            for part in cause.field.split('[') {
-                match part.split_once(']') {
-                    Some((name, rest)) if name.parse::<u32>().is_err() => place += &format!(".{name}{rest}"),
-                    Some(_) => place += &format!("[{part}"),
-                    None => place += part,
-                }
-            }
-            (place, cause.message.clone())
+            let parts = cause.field.split('[').enumerate();
+            let place = parts.map(|(at, part)| match part.split_once(']') {
+                Some((name, rest)) if name.parse::<u32>().is_err() => format!(".{name}{rest}"),
+                _ if at > 0 => format!("[{part}"),
+                _ => part.to_owned(),
+            });
+            (place.collect(), cause.message.clone())
         })
         .collect()
 }

@@ -64,9 +64,7 @@ use super::schemas::AtMost;
     selectable = ".spec.defaultModel"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(transform = Obey([
-    &models::KIND, &models::KIND_STAYS, &models::BUILTIN, &models::OTHERS_OF_PROVIDER,
-]))]
+#[schemars(transform = Obey([&models::KIND, &models::KIND_STAYS, &models::OTHERS_OF_PROVIDER]))]
 pub struct ModelProviderSpec {
     /// Anthropic's Messages API.
     #[serde(default, skip_serializing_if = "Option::is_none")]

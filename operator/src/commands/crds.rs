@@ -1,12 +1,14 @@
-//! `cataloger crds`: writes the definitions of the API's kinds, as `crds/` of the project holds them.
+//! `cataloger crds`: writes the definitions of the API's kinds, as `crds/` of the project holds them, or what they say
+//! for people, as `docs/api.md` does.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use thiserror::Error;
 
+use super::reference;
 use crate::api;
 
 /// Write the custom resource definitions of Catalog and its kin, a file each.
@@ -14,6 +16,9 @@ use crate::api;
 pub struct CrdsArguments {
     /// The directory that they go to; standard output if not said.
     directory: Option<PathBuf>,
+    /// Write the reference of the API instead, in Markdown, to this file; `-` is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "directory")]
+    reference: Option<PathBuf>,
 }
 
 /// That definitions could not be written.
@@ -51,6 +56,15 @@ pub fn run(arguments: &CrdsArguments) -> u8 {
 }
 
 fn write(arguments: &CrdsArguments) -> Result<(), CrdsError> {
+    if let Some(path) = &arguments.reference {
+        let page = reference::render(&api::definitions());
+        if path == Path::new("-") {
+            print!("{page}");
+            return Ok(());
+        }
+        let path = path.clone();
+        return fs::write(&path, page).map_err(|source| CrdsError::File { path, source });
+    }
     for definition in api::definitions() {
         let text = render(&definition)?;
         let Some(directory) = &arguments.directory else {

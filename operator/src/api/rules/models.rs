@@ -42,17 +42,6 @@ pub(in crate::api) static KIND_STAYS: Rule = Rule {
     holds: Holds::Change(|old, new| KINDS.iter().all(|kind| has(old, kind) == has(new, kind))),
 };
 
-pub(in crate::api) static BUILTIN: Rule = Rule::new(
-    "!has(self.builtin) || !(has(self.budget) || has(self.limits) || has(self.prices))",
-    "the builtin model costs nothing and asks nobody: leave out budget, limits and prices",
-    |value| {
-        !has(value, "builtin")
-            || !["budget", "limits", "prices"]
-                .iter()
-                .any(|member| has(value, member))
-    },
-);
-
 pub(in crate::api) static OPENAI_KEY: Rule = Rule::new(
     "has(self.apiKeySecretRef) || has(self.baseURL)",
     "say apiKeySecretRef, or the baseURL of a server of your own that needs no key",
@@ -89,7 +78,6 @@ pub(super) const ALL: &[&Rule] = &[
     &OTHERS_OF_PROVIDER,
     &KIND,
     &KIND_STAYS,
-    &BUILTIN,
     &OPENAI_KEY,
     &RATES,
     &BUDGET,

@@ -108,7 +108,8 @@ mod tests {
                 .spending
                 .is_err()
         );
-        let both = read(&json!({"builtin": {}, "openai": {}}), &json!(null));
+        let both = json!({"builtin": {}, "openai": {"baseURL": "https://h"}});
+        let both = read(&both, &json!(null));
         assert_eq!(
             both.provider.unwrap_err(),
             "spec: say exactly one of anthropic, openai and builtin"

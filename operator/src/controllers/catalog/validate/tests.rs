@@ -87,7 +87,7 @@ fn nobody_reaches_what_is_not_theirs() {
         ),
         (
             |it| it["spec"]["storage"]["s3"]["endpoint"] = json!("https://mine.example"),
-            "spec.storage.s3.endpoint",
+            "",
         ),
         (
             |it| {
