@@ -15,6 +15,9 @@ use kube::core::GroupVersionKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// Where the objects would be that name no namespace: nobody else has any there.
+const NAMESPACE: &str = "cataloger-tests-definitions";
+
 /// The definitions of this checkout.
 async fn definitions() -> Vec<Value> {
     let objects = rendered().await;
@@ -43,6 +46,7 @@ async fn defined() -> Cluster {
         let seen = until(&api, name, Duration::from_mins(1), established).await;
         seen.unwrap_or_else(|last| panic!("{name} is not served: {last:?}"));
     }
+    cluster.namespace(NAMESPACE).await;
     cluster
 }
 
@@ -50,7 +54,7 @@ async fn defined() -> Cluster {
 async fn tried(cluster: &Cluster, object: &Value) -> kube::Result<DynamicObject> {
     let types = TypeMeta::deserialize(object).unwrap();
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(NAMESPACE);
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.admin.clone(), namespace, &resource);
     let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
     let request = hyper::Request::post(url)
