@@ -113,10 +113,22 @@ pub fn place(recorded: &Recorded) -> (Asker, usize) {
     } else {
         Asker::Catalog
     };
-    let turns = messages
+    // In Responses a call is an item of its own, without a role; those that stand together are one turn.
+    let is_call = |item: &Value| item["type"] == json!("function_call");
+    let calls = messages.iter().enumerate().filter(|(at, message)| {
+        is_call(message) && at.checked_sub(1).is_none_or(|before| !is_call(&messages[before]))
+    });
+    let said = messages
         .iter()
         .filter(|message| message["role"] == json!("assistant"));
-    (asker, turns.count())
+    (
+        asker,
+        if body["input"].is_array() {
+            calls.count()
+        } else {
+            said.count()
+        },
+    )
 }
 
 /// The results that the request's last message holds, as text.

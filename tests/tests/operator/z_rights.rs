@@ -49,8 +49,10 @@ async fn every_right_is_needed_and_none_is_missing() {
         "defaultModel": "claude-sonnet-5-5", "budget": {"amount": 5}, "allowedNamespaces": ["*"],
     });
     keeper.provider("lender", spec).await;
-    let prompts =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prompts"}, "data": {}});
+    let prompts = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prompts"},
+        "data": {"cataloging.yaml": include_str!("../../../prompts/cataloging.yaml")},
+    });
     tenant.apply(prompts).await;
     let rest = json!({
         "model": {"providerRef": {"name": "lender", "namespace": keeper.namespace}},
