@@ -3,8 +3,9 @@
 //!
 //! `CATALOGER_TEST_SEED` repeats a sequence; it is printed where one fails.
 
+use cataloger::api::REQUESTED_AT;
 use cataloger::api::catalog::{Catalog, Phase};
-use cataloger_tests::operator::{Operator, Tenant, condition, handled, phase};
+use cataloger_tests::operator::{Operator, Tenant, condition, handled, is, phase};
 use cataloger_tests::served::Served;
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
@@ -103,6 +104,18 @@ fn outline(catalog: &Catalog) -> Value {
     outline
 }
 
+/// Whether the operator has looked at the spec as it is.
+fn seen(catalog: &Catalog) -> bool {
+    let observed = catalog.status.as_ref().and_then(|it| it.observed_generation);
+    observed.is_some() && observed == catalog.metadata.generation
+}
+
+/// Whether one more run is asked for.
+fn is_asked_for(catalog: &Catalog) -> bool {
+    let annotations = catalog.metadata.annotations.as_ref();
+    annotations.is_some_and(|it| it.get(REQUESTED_AT).is_some_and(|value| !value.is_empty()))
+}
+
 /// Whether nothing will happen any more until somebody changes something.
 fn rests(catalog: &Catalog) -> bool {
     let reconciling = condition(catalog, "Reconciling");
@@ -112,8 +125,12 @@ fn rests(catalog: &Catalog) -> bool {
         "ProviderMissing",
         "PromptsMissing",
     ];
-    handled(catalog)
-        && reconciling.is_some_and(|it| it.status == "False" || waits.contains(&it.reason.as_str()))
+    let waiting = reconciling.is_some_and(|it| waits.contains(&it.reason.as_str()));
+    // Asked for, and not answered: it is about to run, if it can.
+    let can_not = waiting || catalog.spec.suspend || is(catalog, "Stalled", "True");
+    seen(catalog)
+        && (waiting || reconciling.is_some_and(|it| it.status == "False"))
+        && (can_not || handled(catalog) || !is_asked_for(catalog))
         && !matches!(
             phase(catalog),
             Some(Phase::Provisioning | Phase::Cataloging | Phase::Summarizing)
@@ -144,11 +161,11 @@ async fn torment(tenant: &Tenant<'_>, name: &str, mut random: StdRng) -> usize {
         if random.random_bool(0.1) {
             tenant
                 .until(name, "at rest or at work", |it| {
-                    handled(it) && (rests(it) || phase(it) == Some(Phase::Cataloging))
+                    seen(it) && (rests(it) || phase(it) == Some(Phase::Cataloging))
                 })
                 .await;
         } else {
-            tenant.until(name, "seen", handled).await;
+            tenant.until(name, "seen", seen).await;
         }
     }
     refused
