@@ -23,9 +23,9 @@ use crate::versions::unreadable;
 use crate::{model, saying};
 
 /// What is allowed and never asked for by itself: the API server looks whether `create` is allowed, too, where a
-/// stream is opened with `get`.
+/// stream is opened with `get`, and where something is applied that is not there.
 fn is_asked_for_by_the_server(rule: &Rule) -> bool {
-    rule.resource == "pods/exec" && rule.verb == "create"
+    rule.verb == "create" && ["pods/exec", "networkpolicies"].contains(&rule.resource.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +172,13 @@ async fn unmountable(operator: &Operator, tenant: &Tenant<'_>) -> Claim {
 fn anywhere(call: &Call) -> Call {
     let mut call = call.clone();
     for end in ["system", "sandboxes"] {
-        if call.namespace.starts_with("cataloger-e2e-") && call.namespace.ends_with(&format!("-{end}")) {
+        if let Some(installation) = call.namespace.strip_suffix(&format!("-{end}"))
+            && installation.starts_with("cataloger-e2e-")
+        {
+            // What is called as the installation: its lease, and its secret.
+            if let Some(rest) = call.name.strip_prefix(installation) {
+                call.name = format!("cataloger{rest}");
+            }
             call.namespace = format!("cataloger-{end}");
         }
     }
