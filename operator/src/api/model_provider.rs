@@ -192,7 +192,7 @@ pub struct ModelProviderStatus {
     /// When the key was last seen to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
-    /// What was spent of the budget.
+    /// What was spent, as far as prices are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spending: Option<Spending>,
 }
@@ -209,4 +209,8 @@ pub struct Spending {
     pub spent: f64,
     /// US dollars that are set aside for requests that are under way. If the operator dies, they count as spent.
     pub reserved: f64,
+    /// Who set that aside: one process of an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub holder: Option<String>,
 }
