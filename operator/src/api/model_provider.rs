@@ -243,7 +243,7 @@ pub struct ModelProviderStatus {
     /// When the service was last asked whether the key works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
-    /// What was spent of the budget.
+    /// What was spent, as far as prices are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spending: Option<Spending>,
 }
@@ -260,4 +260,8 @@ pub struct Spending {
     pub spent: f64,
     /// US dollars that are set aside for requests that are under way. If the operator dies, they count as spent.
     pub reserved: f64,
+    /// Who set that aside: one process of an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub holder: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! Models, by way of providers.
 
+use cataloger::api::ModelProvider;
 use cataloger_tests::author::Author;
 use cataloger_tests::model_server::{KEY, Wire};
 use cataloger_tests::operator::{Operator, read};
@@ -119,4 +120,131 @@ async fn a_provider_says_what_was_spent() {
             ready(it) && spent(it)
         })
         .await;
+}
+
+/// A provider's condition `Ready`: its status and reason.
+fn ready(provider: &ModelProvider) -> Option<(&str, &str)> {
+    let conditions = &provider.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|it| it.type_ == "Ready")?;
+    Some((&ready.status, &ready.reason))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_waited_for_and_tried() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("b"), Served::postgres_shop());
+    let server = model(Author::default()).await;
+    let name = tenant.unique("keyless");
+    let spec = json!({
+        "anthropic": {"apiKeySecretRef": {"name": name, "key": "claude"}, "baseURL": server.url()},
+        "defaultModel": "claude-sonnet-5-5",
+    });
+    tenant.provider(&name, spec).await;
+    let catalog = format!("{name}-shop");
+    let choice = json!({"model": {"providerRef": {"name": name}}});
+    tenant.begin(&catalog, &shop.reader(), choice).await;
+    let is = async |status: &str, reason: &str| {
+        let wanted = Some((status, reason));
+        tenant
+            .until_of(&tenant.providers(), &name, reason, |it| ready(it) == wanted)
+            .await
+    };
+    is("False", "SecretMissing").await;
+    tenant.secret(&name, &[("claude", "sk-of-another-account")]).await;
+    let refused = is("False", "KeyRefused").await;
+    let status = refused.status.unwrap();
+    assert!(status.checked_at.is_none(), "{status:?}");
+    assert!(
+        status
+            .conditions
+            .iter()
+            .any(|it| it.type_ == "Stalled" && it.status == "True"),
+        "{status:?}"
+    );
+    assert!(server.requests().is_empty());
+    tenant.secret(&name, &[("claude", KEY)]).await;
+    let works = is("True", "Ready").await.status.unwrap();
+    assert!(
+        works.checked_at.is_some() && works.conditions.len() == 1,
+        "{works:?}"
+    );
+    // Whoever waited for it goes on.
+    tenant.succeeded(&catalog).await;
+    let logs = operator.logs().await;
+    assert!(!logs.contains(KEY) && !logs.contains("sk-of-another-account"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_closes_and_opens() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let server = model(Author::default()).await;
+    let name = tenant.unique("poor");
+    tenant.secret(&name, &[("key", KEY)]).await;
+    // What a request has used is about a quarter of what it may have used: a token is at least a byte.
+    let spec = |amount: f64| {
+        json!({
+            "openai": {"apiKeySecretRef": {"name": name, "key": "key"}, "baseURL": format!("{}/v1", server.url())},
+            "defaultModel": "gpt-test",
+            "prices": {"gpt-test": {"input": 10, "output": 0}},
+            "budget": {"amount": amount, "period": "Month"},
+        })
+    };
+    tenant.provider(&name, spec(0.01)).await;
+    let is = async |reason: &str| {
+        tenant
+            .until_of(&tenant.providers(), &name, reason, |it| {
+                ready(it).is_some_and(|(_, it)| it == reason)
+            })
+            .await
+    };
+    is("Ready").await;
+    tenant.provider(&name, spec(0.0)).await;
+    let closed = is("BudgetUsedUp").await.status.unwrap();
+    let message = &closed.conditions[0].message;
+    assert!(
+        message.contains("$0.00 a month is used up") && message.contains("it opens again at"),
+        "{message}"
+    );
+    let catalog = format!("{name}-shop");
+    let choice = json!({"model": {"providerRef": {"name": name}}});
+    tenant.begin(&catalog, &shop.reader(), choice).await;
+    tenant
+        .until(&catalog, "told of the budget", |it| {
+            let all = format!("{:?}", it.status.as_ref().map(|it| &it.conditions));
+            all.contains("is used up")
+        })
+        .await;
+    assert!(server.requests().is_empty());
+    tenant.provider(&name, spec(100.0)).await;
+    tenant.succeeded(&catalog).await;
+    let used = tenant
+        .catalogs()
+        .get(&catalog)
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .run
+        .unwrap();
+    let cost = used.usage.unwrap().cost.unwrap();
+    let settled = |it: &ModelProvider| {
+        let spending = it.status.as_ref().and_then(|it| it.spending.as_ref());
+        spending.is_some_and(|it| it.reserved == 0.0 && (it.spent - cost).abs() < 1e-6)
+    };
+    tenant
+        .until_of(&tenant.providers(), &name, "all that was spent", settled)
+        .await;
+    // At the first request of a run: it may cost more than what is left, though not more than all.
+    tenant.provider(&name, spec(cost * 1.2)).await;
+    tenant.again(&catalog, "once more").await;
+    is("BudgetUsedUp").await;
+    let asked = server.requests().len();
+    tenant.provider(&name, spec(1000.0)).await;
+    tenant.succeeded(&catalog).await;
+    assert!(server.requests().len() > asked);
 }

@@ -42,6 +42,8 @@ pub(super) struct Status {
     namespace: String,
     name: String,
     uid: String,
+    /// By whom what is written here is signed.
+    holder: String,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     known: Mutex<Known>,
     written: tokio::sync::Mutex<Written>,
@@ -71,6 +73,7 @@ impl Status {
             namespace: object.namespace.clone(),
             name: object.name.clone(),
             uid: object.uid.clone(),
+            holder: format!("{:016x}", rand::random::<u64>()),
             ledger: Arc::new(Mutex::new(Ledger::open(budget, found, now))),
             known: Mutex::new(Known {
                 generation: object.generation,
@@ -212,7 +215,8 @@ impl Status {
         let standing = standing(&known, budget, figures, closed);
         // Where nothing is limited, and nothing was used yet, nothing is said.
         let counts = budget.is_some() || before.spending.is_some() || figures.spent > Cost::default();
-        status(&known, &standing, counts.then_some(figures), before, now)
+        let spending = counts.then(|| money::spending(figures, &self.holder));
+        status(&known, &standing, spending, before, now)
     }
 
     /// Somebody else was before: looks what stands there.
@@ -228,7 +232,11 @@ impl Status {
         let now = Timestamp::now();
         let mut ledger = lock(&self.ledger);
         let found = found(&object, ledger.budget(), now);
-        if !ledger.find(found, now) {
+        let signed = object
+            .spending
+            .as_ref()
+            .is_ok_and(|it| it.as_ref().and_then(|it| it.holder.as_ref()) == Some(&self.holder));
+        if !ledger.find(found, signed, now) {
             debug!(
                 namespace = self.namespace,
                 name = self.name,

@@ -271,7 +271,7 @@ impl Accounts {
     }
 
     /// A run was told that the key of a provider is refused.
-    pub fn key_refused(&self, key: &ProviderKey, message: &str) {
+    fn key_refused(&self, key: &ProviderKey, message: &str) {
         if let Some(provider) = self.find(key) {
             provider.refused(message.to_owned());
             self.0.ears.tell(key);
@@ -346,6 +346,10 @@ impl Account for Payer {
             });
         };
         provider.desk.admit(worst, deadline, waits).await
+    }
+
+    fn key_refused(&self, message: &str) {
+        self.accounts.key_refused(&self.key, message);
     }
 }
 

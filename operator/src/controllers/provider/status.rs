@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::money;
 use super::reason::{Reason, Standing};
 use crate::api::ModelProviderStatus;
+use crate::api::model_provider::Spending;
 use crate::llm::account::{Budget, Figures, Period};
 
 /// What is known of a provider.
@@ -46,7 +46,7 @@ pub(super) fn standing(
 pub(super) fn status(
     known: &Known,
     standing: &Standing,
-    figures: Option<&Figures>,
+    spending: Option<Spending>,
     before: &ModelProviderStatus,
     now: Timestamp,
 ) -> ModelProviderStatus {
@@ -71,7 +71,7 @@ pub(super) fn status(
         observed_generation: known.generation,
         conditions,
         checked_at: known.checked_at.map(|at| Time(whole(at))),
-        spending: figures.map(money::spending),
+        spending,
     }
 }
 

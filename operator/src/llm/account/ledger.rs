@@ -266,11 +266,13 @@ impl Ledger {
         }
     }
 
-    /// This is found to be written down. If it is not what was written here, somebody else drives runs too, or
-    /// did; whoever it is counts all that was covered before as spent, and so does this ledger from now on.
-    /// Says whether it was ours.
-    pub fn find(&mut self, found: Option<Figures>, now: Timestamp) -> bool {
-        let ours = self.ours.contains(&found);
+    /// This is found to be written down; `signed`, if it bears the name of who keeps this ledger. If it is not what
+    /// was written here, somebody else drives runs too, or did; whoever it is counts all that was covered before as
+    /// spent, and so does this ledger from now on. Says whether it was ours.
+    ///
+    /// Others may come to the same figures by chance, so figures alone prove nothing.
+    pub fn find(&mut self, found: Option<Figures>, signed: bool, now: Timestamp) -> bool {
+        let ours = (signed || found.is_none()) && self.ours.contains(&found);
         if !ours {
             self.adopt(found, now);
         }

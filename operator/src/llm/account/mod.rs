@@ -36,6 +36,9 @@ pub trait Account: Send + Sync {
         deadline: Option<Instant>,
         waits: &mut (dyn FnMut(String) + Send),
     ) -> Result<Ticket, Refused>;
+
+    /// Hears that the provider did not take the key.
+    fn key_refused(&self, _message: &str) {}
 }
 
 /// What a request came to.
@@ -214,6 +217,9 @@ impl Model for Accounted {
             Ok(turn) => self.answered(turn),
             Err(error) => failed(error),
         });
+        if let Err(error @ ModelError::Status { status: 401, .. }) = &result {
+            self.account.key_refused(&error.to_string());
+        }
         result
     }
 

@@ -252,6 +252,41 @@ async fn what_can_never_be_paid_is_a_mistake_of_the_setup() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_refused_is_told_to_who_pays() {
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<String>>);
+    #[async_trait]
+    impl Account for Ear {
+        async fn admit(
+            &self,
+            _: &Worst,
+            _: Option<Instant>,
+            _: &mut (dyn FnMut(String) + Send),
+        ) -> Result<Ticket, Refused> {
+            Ok(Ticket::free())
+        }
+
+        fn key_refused(&self, message: &str) {
+            lock(&self.0).push(message.to_owned());
+        }
+    }
+    let ear = Arc::new(Ear::default());
+    let told = Told::new(
+        SONNET,
+        [Err(status(403, None)), Err(status(401, None)), answer(1)],
+    );
+    let prices = Arc::new(Prices::bundled().clone());
+    let model = Accounted::new(told, Arc::clone(&ear) as Arc<dyn Account>, prices);
+    for _ in 0..3 {
+        drop(ask(&model, None).await);
+    }
+    assert_eq!(
+        lock(&ear.0).as_slice(),
+        ["anthropic/a answered with error 401: no; check the API key"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn others_are_waited_for() {
     // Enough for one at its worst, and a bit more.
     let cents = worst().0.div_ceil(10_000) + 1;

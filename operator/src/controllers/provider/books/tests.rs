@@ -79,7 +79,9 @@ async fn whoever_comes_next_counts_what_was_set_aside() {
     let _ = admit(&next, 100_000).await;
     dead.reserve(Cost(400_000)).await.unwrap();
     assert_eq!(lock(&dead.ledger).figures(Timestamp::now()).spent, Cost(400_000));
-    let answer = lock(&next.ledger).admit(Some(Cost(700_000)), Timestamp::now());
+    next.reserve(Cost(1)).await.unwrap();
+    assert_eq!(lock(&next.ledger).figures(Timestamp::now()).spent, Cost(800_000));
+    let answer = lock(&next.ledger).admit(Some(Cost(300_000)), Timestamp::now());
     assert!(matches!(answer, Answer::No(_)), "{answer:?}");
 }
 

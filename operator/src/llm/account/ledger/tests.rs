@@ -199,8 +199,8 @@ fn what_somebody_else_wrote_counts() {
     let hold = go(&mut ledger, 300, noon());
     let lost = ledger.write(Some(Cost(20_000)), noon());
     // It was written, though nobody said so.
-    assert!(ledger.find(Some(lost), noon()));
-    assert!(!ledger.find(Some(today(70_000, 30_000)), noon()));
+    assert!(ledger.find(Some(lost), true, noon()));
+    assert!(!ledger.find(Some(today(70_000, 30_000)), false, noon()));
     assert_eq!(ledger.figures(noon()), today(100_000, 0));
     // It is in there.
     ledger.settle(hold, Some(Cost(300)), noon());
@@ -217,7 +217,7 @@ fn what_somebody_else_wrote_counts() {
             0,
         )),
     ] {
-        assert!(!ledger.find(lower, noon()));
+        assert!(!ledger.find(lower, true, noon()));
         assert_eq!(ledger.figures(noon()), today(105_000, 0));
     }
     ledger.settle(hold, None, noon());
@@ -273,6 +273,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What is written down, guarded by a version; and each request with the period in which it was sent.
 struct World {
     stored: Option<Figures>,
+    signed: usize,
+    people: usize,
     version: u64,
     now: Timestamp,
     fate: Fate,
@@ -281,14 +283,17 @@ struct World {
 
 struct Operator {
     ledger: Ledger,
+    name: usize,
     version: u64,
     open: Vec<(Hold, u64, usize)>,
 }
 
 impl Operator {
-    fn new(world: &World) -> Self {
+    fn new(world: &mut World) -> Self {
+        world.people += 1;
         Self {
             ledger: Ledger::open(BUDGET, world.stored, world.now),
+            name: world.people,
             version: world.version,
             open: Vec::new(),
         }
@@ -302,11 +307,13 @@ impl Operator {
         }
         if self.version != world.version {
             // Refused: it looks what is there.
-            self.ledger.find(world.stored, world.now);
+            self.ledger
+                .find(world.stored, world.signed == self.name, world.now);
             self.version = world.version;
             return false;
         }
         world.stored = Some(figures);
+        world.signed = self.name;
         world.version += 1;
         if fate == Fate::Unanswered {
             return false;
@@ -351,8 +358,8 @@ impl Operator {
 proptest! {
     #[test]
     fn no_period_costs_more_than_its_budget(steps in steps()) {
-        let mut world = World { stored: None, version: 0, now: noon(), fate: Fate::Done, sent: Vec::new() };
-        let mut operators = [Operator::new(&world), Operator::new(&world)];
+        let mut world = World { stored: None, signed: 0, people: 0, version: 0, now: noon(), fate: Fate::Done, sent: Vec::new() };
+        let mut operators = [Operator::new(&mut world), Operator::new(&mut world)];
         for step in steps {
             match step {
                 Step::Ask(who, worst) => {
@@ -370,7 +377,7 @@ proptest! {
                 }
                 Step::Die(who) => {
                     // What it had sent costs what it may.
-                    let dead = std::mem::replace(&mut operators[usize::from(who)], Operator::new(&world));
+                    let dead = std::mem::replace(&mut operators[usize::from(who)], Operator::new(&mut world));
                     for (_, worst, number) in dead.open {
                         world.sent[number].1 = worst;
                     }
