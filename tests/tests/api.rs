@@ -357,7 +357,7 @@ async fn columns_and_selectors_find_what_they_name() {
     let patch = PatchParams::apply("cataloger-tests");
     api.patch(&name, &patch, &Patch::Apply(&resource)).await.unwrap();
     let condition = json!({
-        "type": "Ready", "status": "True", "reason": "Published", "message": "",
+        "type": "Ready", "status": "True", "reason": "Succeeded", "message": "it is published",
         "lastTransitionTime": "2026-11-21T12:00:00Z",
     });
     let status = json!({
@@ -425,11 +425,11 @@ async fn columns_and_selectors_find_what_they_name() {
     assert_eq!(
         shown(true),
         [
-            "Ready: \"Published\"",
+            "Ready: \"Succeeded\"",
             "Turn: 7",
             "Cost: 0.5",
             "Catalog: \"s3://pages/catalog.html\"",
-            "Message: \"it is done\"",
+            "Message: \"it is published\"",
         ]
     );
     api.delete(&name, &kube::api::DeleteParams::default())

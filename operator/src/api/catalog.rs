@@ -71,7 +71,7 @@ pub use storage::{S3, Storage};
     printcolumn(
         name = "Message",
         type_ = "string",
-        json_path = ".status.run.message",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     ),
     selectable = ".status.phase",

@@ -8,6 +8,7 @@ use cataloger_tests::command::Cataloger;
 use cataloger_tests::databases::{PASSWORD, postgres};
 use cataloger_tests::place::interpreter;
 use cataloger_tests::s3;
+use cataloger_tests::script::repository;
 
 use crate::scene::{self, MODEL, Scene};
 
@@ -182,6 +183,13 @@ async fn a_manifest_is_run_as_in_a_cluster() {
         postgres("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3);");
     let bucket = s3::Server::start();
     let scene = Scene::new().await;
+    let summary = std::fs::read_to_string(repository().join("prompts/summary.yaml")).unwrap();
+    let own = summary.replace("\nversion: \"2\"", "\nversion: \"2-mine\"");
+    assert_ne!(own, summary);
+    let words = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "words", "namespace": "docs"},
+        "data": {"summary.yaml": own},
+    });
     let manifest = format!(
         "
 apiVersion: cataloger.dev/v1alpha1
@@ -195,6 +203,9 @@ spec:
     s3: {{prefix: docs/shop, bucket: pages, endpoint: '{}', credentialsSecretRef: {{name: bucket}}}}
   model: {{providerRef: {{name: house}}}}
   limits: {{maxTokens: 60000, maxCost: 0.5, timeout: 5m}}
+  prompts: {{configMapRef: {{name: words}}}}
+---
+{words}
 ---
 apiVersion: v1
 kind: Secret
@@ -252,6 +263,9 @@ spec:
     let report = scene::is_whole(&pages, &scene::runs(&pages)[0]);
     assert_eq!(report["asked"]["model"], "openai/house-1");
     assert_eq!(report["limits"]["tokens"], 60_000);
+    let prompts = &report["asked"]["prompts"];
+    assert_eq!(prompts[1]["version"], "2-mine");
+    assert_ne!(prompts[0]["version"], "2-mine");
     assert_eq!(report["manifest"]["spec"]["storage"]["s3"]["prefix"], "docs/shop");
     assert!(report["usage"]["cost"].as_f64().unwrap() > 0.0);
     assert_eq!(scene.server.problems(), Vec::<String>::new());

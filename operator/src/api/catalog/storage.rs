@@ -39,8 +39,8 @@ pub struct S3 {
         ]),
     )]
     pub prefix: String,
-    /// The region of a bucket of your own. Example: `eu-central-1`. If not said, the operator's; with an `endpoint`
-    /// `us-east-1`, which most servers take. A change makes no run due.
+    /// The bucket's region. Example: `eu-central-1`. If not said, the operator's; with an `endpoint` `us-east-1`, which
+    /// most servers take. Another one than the operator's needs `credentialsSecretRef`. A change makes no run due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), transform = Obey([&places::REGION]))]
     pub region: Option<String>,
