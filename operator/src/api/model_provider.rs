@@ -138,9 +138,9 @@ pub struct RateLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
-    /// US dollars in a period, more than 0. Example: `100`. Models without a known price are refused while there is a
-    /// budget: add them to `prices`.
-    #[schemars(range(max = 100_000_000.0), transform = Obey([&models::BUDGET]))]
+    /// US dollars in a period. Example: `100`. With `0` nobody spends anything. Models without a known price are
+    /// refused while there is a budget: add them to `prices`.
+    #[schemars(range(min = 0.0, max = 100_000_000.0))]
     pub amount: f64,
     /// How long it lasts: `Day` (from midnight to midnight) or `Month` (from the first to the next first), in UTC.
     #[serde(default)]

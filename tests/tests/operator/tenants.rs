@@ -35,7 +35,10 @@ fn closed() -> Vec<(&'static str, Value)> {
         ("bucket", json!({"storage": {"s3": {"bucket": "elsewhere"}}})),
         (
             "endpoint",
-            json!({"storage": {"s3": {"endpoint": "http://s3.elsewhere:7070"}}}),
+            json!({"storage": {"s3": {
+                "bucket": "elsewhere", "endpoint": "http://s3.elsewhere:7070",
+                "credentialsSecretRef": {"name": "keys"},
+            }}}),
         ),
     ]
 }

@@ -54,12 +54,6 @@ pub(in crate::api) static RATES: Rule = Rule::new(
     |value| has(value, "requestsPerMinute") || has(value, "tokensPerMinute"),
 );
 
-pub(in crate::api) static BUDGET: Rule = Rule::new(
-    "self > 0.0",
-    "must be more than 0 US dollars; to let nobody spend anything, delete the ModelProvider",
-    |value| value.as_f64().is_none_or(|dollars| dollars > 0.0),
-);
-
 pub(in crate::api) static NAMESPACE: Rule = Rule::new(
     "self == '*' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
     "must be a namespace, such as sales, or '*' for all",
@@ -80,7 +74,6 @@ pub(super) const ALL: &[&Rule] = &[
     &KIND_STAYS,
     &OPENAI_KEY,
     &RATES,
-    &BUDGET,
     &NAMESPACE,
     &EVERYBODY,
 ];

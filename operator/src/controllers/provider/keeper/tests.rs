@@ -114,8 +114,7 @@ async fn a_changed_spec_is_looked_at_at_once() {
     scene.respec(json!({"builtin": {}, "quantum": true}));
     scene.reason(Reason::NotUnderstood).await;
     assert!(scene.provider.provider().is_none());
-    // Less than anything costs.
-    scene.respec(json!({"builtin": {}, "budget": {"amount": 0.000_000_1, "period": "Day"}}));
+    scene.respec(json!({"builtin": {}, "budget": {"amount": 0, "period": "Day"}}));
     scene.reason(Reason::BudgetUsedUp).await;
     assert!(matches!(scene.provider.verdict(), Verdict::Closed { .. }));
     scene.respec(json!({"builtin": {}}));
