@@ -240,7 +240,7 @@ pub struct ModelProviderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// When the service was last asked whether the key works.
+    /// When the key was last seen to work: it is tried once an hour, by asking for the list of models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
     /// What was spent, as far as prices are known.

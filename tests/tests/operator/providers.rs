@@ -194,7 +194,6 @@ async fn a_budget_closes_and_opens() {
             "budget": {"amount": amount, "period": "Month"},
         })
     };
-    tenant.provider(&name, spec(0.01)).await;
     let is = async |reason: &str| {
         tenant
             .until_of(&tenant.providers(), &name, reason, |it| {
@@ -202,36 +201,12 @@ async fn a_budget_closes_and_opens() {
             })
             .await
     };
-    is("Ready").await;
-    tenant.provider(&name, spec(0.0)).await;
-    let closed = is("BudgetUsedUp").await.status.unwrap();
-    let message = &closed.conditions[0].message;
-    assert!(
-        message.contains("$0.00 a month is used up") && message.contains("it opens again at"),
-        "{message}"
-    );
+    tenant.provider(&name, spec(100.0)).await;
     let catalog = format!("{name}-shop");
     let choice = json!({"model": {"providerRef": {"name": name}}});
     tenant.begin(&catalog, &shop.reader(), choice).await;
-    tenant
-        .until(&catalog, "told of the budget", |it| {
-            let all = format!("{:?}", it.status.as_ref().map(|it| &it.conditions));
-            all.contains("is used up")
-        })
-        .await;
-    assert!(server.requests().is_empty());
-    tenant.provider(&name, spec(100.0)).await;
-    tenant.succeeded(&catalog).await;
-    let used = tenant
-        .catalogs()
-        .get(&catalog)
-        .await
-        .unwrap()
-        .status
-        .unwrap()
-        .run
-        .unwrap();
-    let cost = used.usage.unwrap().cost.unwrap();
+    let run = tenant.succeeded(&catalog).await.status.unwrap().run.unwrap();
+    let cost = run.usage.unwrap().cost.unwrap();
     let settled = |it: &ModelProvider| {
         let spending = it.status.as_ref().and_then(|it| it.spending.as_ref());
         spending.is_some_and(|it| it.reserved == 0.0 && (it.spent - cost).abs() < 1e-6)
@@ -239,8 +214,27 @@ async fn a_budget_closes_and_opens() {
     tenant
         .until_of(&tenant.providers(), &name, "all that was spent", settled)
         .await;
+    // Nothing is left: no run begins, and none is lost.
+    tenant.provider(&name, spec(cost / 2.0)).await;
+    let closed = is("BudgetUsedUp").await.status.unwrap();
+    let message = &closed.conditions[0].message;
+    assert!(
+        message.contains("a month is used up") && message.contains("it opens again at"),
+        "{message}"
+    );
+    let asked = server.requests().len();
+    tenant.again(&catalog, "later").await;
+    tenant
+        .until(&catalog, "told of the budget", |it| {
+            let all = format!("{:?}", it.status.as_ref().map(|it| &it.conditions));
+            all.contains("is used up")
+        })
+        .await;
+    assert_eq!(server.requests().len(), asked);
+    tenant.provider(&name, spec(100.0)).await;
+    tenant.succeeded(&catalog).await;
     // At the first request of a run: it may cost more than what is left, though not more than all.
-    tenant.provider(&name, spec(cost * 1.2)).await;
+    tenant.provider(&name, spec(cost * 2.2)).await;
     tenant.again(&catalog, "once more").await;
     is("BudgetUsedUp").await;
     let asked = server.requests().len();

@@ -5,6 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::super::fake::Server;
 use super::*;
+use crate::llm::account::Period;
 
 struct Scene {
     server: Server,
@@ -119,6 +120,30 @@ async fn a_changed_spec_is_looked_at_at_once() {
     assert!(matches!(scene.provider.verdict(), Verdict::Closed { .. }));
     scene.respec(json!({"builtin": {}}));
     scene.reason(Reason::Ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_used_up_closes_it_until_there_is_more() {
+    let (since, until) = Period::Month.around(Timestamp::now());
+    let spending = json!({"since": since, "until": until, "spent": 5, "reserved": 0});
+    let spec = |amount: u32| json!({"builtin": {}, "budget": {"amount": amount}});
+    let scene = Scene::new(&spec(5), &json!({"spending": spending}));
+    scene.reason(Reason::BudgetUsedUp).await;
+    let Verdict::Closed {
+        until: opens,
+        message,
+    } = scene.provider.verdict()
+    else {
+        panic!("{:?}", scene.provider.verdict())
+    };
+    assert_eq!(opens, until);
+    assert!(
+        message.starts_with("the budget of $5.00 a month is used up ($5.00 spent)"),
+        "{message}"
+    );
+    scene.respec(spec(6));
+    scene.reason(Reason::Ready).await;
+    assert_eq!(scene.provider.verdict(), Verdict::Usable);
 }
 
 #[tokio::test(start_paused = true)]
