@@ -517,6 +517,12 @@ os._exit(0)
 """
 
 
+def test_the_programs_that_packages_run_have_a_place_for_their_caches(daemon):
+    """Without one, fontconfig complains whenever a system's fonts are newer than its list."""
+    make = "import os; os.makedirs(os.path.join(os.environ['XDG_CACHE_HOME'], 'fontconfig'))"
+    assert daemon.run(make)["status"] == "ok"
+
+
 def test_a_new_preloader_heeds_no_settings_that_code_has_left(start):
     pytest.importorskip("matplotlib")
     daemon = start("--preload", "matplotlib.pyplot")

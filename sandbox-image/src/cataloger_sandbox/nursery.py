@@ -65,16 +65,19 @@ class Nursery:
 
         And nothing that leads imports to files that code may have written, since what they would
         do there lasts: the session gets its HOME for itself, and a later preloader finds nothing
-        in the place where matplotlib keeps settings and fonts.
+        in the place where matplotlib keeps settings and fonts. That place and the caches are given,
+        since fontconfig complains on the daemon's stderr where it can't write any.
         """
         options = self._options
+        caches = os.path.join(options.tmp, f"caches-{os.urandom(8).hex()}")
         environment = {
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
             "HOME": "/nonexistent",
             "TMPDIR": options.tmp,
             "LANG": "C.UTF-8",
             "MPLBACKEND": "agg",
-            "MPLCONFIGDIR": os.path.join(options.tmp, f"matplotlib-{os.urandom(8).hex()}"),
+            "MPLCONFIGDIR": os.path.join(caches, "matplotlib"),
+            "XDG_CACHE_HOME": caches,
         }
         for name in ("TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"):
             if name in os.environ:
