@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod cutting;
 pub mod databases;
+pub mod faults;
 pub mod measure;
 pub mod model_server;
 pub mod operator;
@@ -15,6 +16,7 @@ pub mod relay;
 pub mod s3;
 pub mod script;
 pub mod served;
+pub mod sweep;
 pub mod volume;
 
 /// The hash of some bytes, as `run.json` has it.

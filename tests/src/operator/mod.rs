@@ -8,6 +8,7 @@ pub mod audit;
 mod kstatus;
 mod leftovers;
 mod manifests;
+mod outside;
 mod tenant;
 mod until;
 
@@ -30,6 +31,7 @@ use crate::script::{self, last_line};
 pub use kstatus::{Verdict, kstatus};
 pub use leftovers::janitor;
 pub use manifests::{rendered, rules};
+pub use outside::Outside;
 pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, phase, read};
 pub use until::{gone, until};
 
