@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cataloger::run;
-use cataloger::store::layout::User;
+use cataloger::store::layout::{Probe, User};
 use cataloger::store::preflight::{self, PreflightError};
 use cataloger::store::s3::S3Credentials;
 use cataloger::store::{
@@ -77,6 +77,7 @@ over_both!(
     odd_keys_are_kept,
     large_objects_are_whole,
     the_preflight_is_passed_and_leaves_nothing,
+    probes_that_were_left_are_removed,
     taken_names_are_passed_over,
     old_runs_are_removed_and_the_last_good_one_is_found,
 );
@@ -351,13 +352,38 @@ async fn the_preflight_is_passed_and_leaves_nothing(subject: Subject) {
     let store = subject.store().await;
     for prefix in ["", "db/shop"] {
         let layout = Layout::new(prefix.parse().unwrap());
-        let proof = preflight::prove(store.as_ref(), &layout).await.unwrap();
+        let proof = preflight::prove(store.as_ref(), &layout, None).await.unwrap();
         assert!(proof.leftover.is_none());
     }
     let rest = list_all(store.as_ref(), None, Depth::Everything, 100)
         .await
         .unwrap();
     assert_eq!(rest.objects, []);
+}
+
+/// By whoever would have done so, as soon as they come again; and by anybody in the end.
+async fn probes_that_were_left_are_removed(subject: Subject) {
+    let store = subject.store().await;
+    let layout = Layout::new("db/shop".parse().unwrap());
+    let now = SystemTime::now();
+    let left = |ago, owner| {
+        let at = RunId::at(now - Duration::from_secs(ago));
+        layout.probe(Probe { at, owner, nonce: 5 })
+    };
+    let (old, mine, anothers) = (left(7200, 1), left(60, 2), left(60, 3));
+    for probe in [&old, &mine, &anothers] {
+        store
+            .put(probe, Bytes::from_static(b"{}"), ContentType::Json)
+            .await
+            .unwrap();
+    }
+    let proof = preflight::prove(store.as_ref(), &layout, Some(2)).await.unwrap();
+    assert!(proof.leftover.is_none());
+    let rest = list_all(store.as_ref(), None, Depth::Everything, 100)
+        .await
+        .unwrap();
+    let rest: Vec<_> = rest.objects.into_iter().map(|listed| listed.key).collect();
+    assert_eq!(rest, [anothers]);
 }
 
 async fn taken_names_are_passed_over(subject: Subject) {
@@ -469,7 +495,7 @@ async fn a_store_that_ignores_the_condition_is_refused() {
         let fake = Fake::start(fault).await;
         let store = fake.store().await;
         let layout = Layout::new("db/shop".parse().unwrap());
-        let error = preflight::prove(&store, &layout).await.unwrap_err();
+        let error = preflight::prove(&store, &layout, None).await.unwrap_err();
         assert!(
             matches!(error, PreflightError::ConditionIgnored { .. }),
             "{error}"
@@ -480,7 +506,7 @@ async fn a_store_that_ignores_the_condition_is_refused() {
     }
     let fake = Fake::start(Fault::None).await;
     let layout = Layout::new(Prefix::root());
-    assert!(preflight::prove(&fake.store().await, &layout).await.is_ok());
+    assert!(preflight::prove(&fake.store().await, &layout, None).await.is_ok());
 }
 
 #[tokio::test]

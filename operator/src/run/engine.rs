@@ -18,7 +18,7 @@ use super::outcome::{Outcome, SoFar};
 use super::record::{Failure, Record};
 use super::state::State;
 use super::workplace::Workplace;
-use super::{Kind, Parts, Plan, RunError, report};
+use super::{Kind, Parts, Plan, RunError, report, sha256};
 use crate::agent::Step;
 use crate::agent::prompts::Role;
 use crate::store::{RunId, preflight};
@@ -32,7 +32,7 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
     parts.stop().check()?;
     watch(&Event::Phase(Phase::Preparing));
     // To its end, also when nobody wants the run any more: it must remove what it writes.
-    let proof = preflight::prove(&*parts.store, &parts.layout).await?;
+    let proof = preflight::prove(&*parts.store, &parts.layout, prover(plan)).await?;
     parts.stop().check()?;
     let leftover = proof.leftover.map(|leftover| {
         format!("an object of the preflight stays, and old runs can't be removed: {leftover}")
@@ -64,6 +64,14 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
         }
     }
     Err(RunError::NoName { from: first })
+}
+
+/// Whose probes of the store are this Catalog's own: its leader proves the store for one run at a time.
+fn prover(plan: &Plan) -> Option<u64> {
+    let claimant = &plan.claimant;
+    let catalog = claimant.catalog.as_ref()?;
+    let hash = sha256(format!("{}|{catalog}", claimant.installation).as_bytes());
+    u64::from_str_radix(hash.get(..16)?, 16).ok()
 }
 
 /// Goes on with a run, to its end.

@@ -303,6 +303,30 @@ pub enum Part {
     Entry(u32),
 }
 
+/// An object that a preflight writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// When.
+    pub at: RunId,
+    /// By whom.
+    pub owner: u64,
+    /// Which of theirs.
+    pub nonce: u64,
+}
+
+impl Probe {
+    fn read(name: &str) -> Option<Self> {
+        let name = name.strip_prefix("probe-")?.strip_suffix(".json")?;
+        let [at, owner, nonce] = name.split('-').collect::<Vec<_>>().try_into().ok()?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some(Self {
+            at: at.parse().ok()?,
+            owner: number(owner)?,
+            nonce: number(nonce)?,
+        })
+    }
+}
+
 const PAGES: [(&str, Part); 5] = [
     ("catalog.html", Part::Catalog),
     ("recent_summary.html", Part::Summary),
@@ -416,9 +440,18 @@ impl Layout {
     }
 
     /// What the preflight writes, and removes: in the folder of the journals, where no page is.
-    pub fn probe(&self, nonce: u128, number: u32) -> Key {
-        self.prefix
-            .join(format_args!("{JOURNAL}/probe-{nonce:032x}-{number}.json"))
+    pub fn probe(&self, probe: Probe) -> Key {
+        let Probe { at, owner, nonce } = probe;
+        self.prefix.join(format_args!(
+            "{JOURNAL}/probe-{at}-{owner:016x}-{nonce:016x}.json"
+        ))
+    }
+
+    /// The probes that are there: of preflights that are under way, or were cut off.
+    pub async fn probes(&self, store: &dyn Store) -> Result<Vec<Probe>, StoreError> {
+        let page = list_all(store, Some(self.journals_folder()), Depth::Folder, MAX_RUNS).await?;
+        let names = page.objects.iter().map(|listed| listed.key.name());
+        Ok(names.filter_map(Probe::read).collect())
     }
 
     /// What a key is; `None` if it is none of this catalog's.
@@ -623,7 +656,14 @@ mod tests {
         let user = User::from_name(&"u".repeat(100));
         let run = at("20261121T120000Z");
         assert!(Key::new(longest.comment(run, &user, run).as_str()).is_ok());
-        assert!(Key::new(longest.probe(u128::MAX, u32::MAX).as_str()).is_ok());
+        let probe = Probe {
+            at: run,
+            owner: u64::MAX,
+            nonce: 7,
+        };
+        let key = longest.probe(probe);
+        assert!(Key::new(key.as_str()).is_ok());
+        assert_eq!(Probe::read(key.name()), Some(probe));
     }
 
     #[test]

@@ -3,14 +3,20 @@
 //! Some servers take `If-None-Match: *` and overwrite all the same. Two operators on such a store would both
 //! believe that a run is theirs.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::error::{Class, StoreError};
-use super::{ContentType, Creation, Key, Layout, Store};
+use super::layout::Probe;
+use super::{ContentType, Creation, Key, Layout, RunId, Store};
 
 /// How many write the same key at once.
 const WRITERS: u32 = 4;
+
+/// A probe that is older belongs to no preflight that is under way: each of its calls has a timeout.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// What the preflight saw.
 #[derive(Debug, Clone, Default)]
@@ -57,12 +63,32 @@ impl PreflightError {
 }
 
 /// Lets several writers race for a probe, then writes it once more, looks what is there, and removes it.
-pub async fn prove(store: &dyn Store, layout: &Layout) -> Result<Proof, PreflightError> {
-    let key = layout.probe(rand::random(), 1);
+///
+/// An `owner` does this once at a time: probes of the same one are of a process that has died in the middle of it. They
+/// are removed, and so are old ones of anybody.
+pub async fn prove(store: &dyn Store, layout: &Layout, owner: Option<u64>) -> Result<Proof, PreflightError> {
+    let abandoned = remove_abandoned(store, layout, owner).await.err();
+    let key = layout.probe(Probe {
+        at: RunId::now(),
+        owner: owner.unwrap_or_else(rand::random),
+        nonce: rand::random(),
+    });
     let proven = race(store, &key).await;
     // Also after a failure: what was written must go.
-    let leftover = store.delete(&key).await.err();
+    let leftover = store.delete(&key).await.err().or(abandoned);
     proven.map(|()| Proof { leftover })
+}
+
+async fn remove_abandoned(store: &dyn Store, layout: &Layout, owner: Option<u64>) -> Result<(), StoreError> {
+    let old = SystemTime::now().checked_sub(ABANDONED).map(RunId::at);
+    // Who can't be asked now is asked the next time; if it is not there at all, the race says so.
+    let probes = layout.probes(store).await.unwrap_or_default();
+    for probe in probes {
+        if Some(probe.owner) == owner || old.is_some_and(|old| probe.at < old) {
+            store.delete(&layout.probe(probe)).await?;
+        }
+    }
+    Ok(())
 }
 
 fn content(writer: u32) -> Bytes {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::*;
-use crate::store::layout::User;
+use crate::store::layout::{Probe, User};
 use crate::store::{ContentType, Creation, DirectoryStore, Listing, Meta, Object, Operation, Page, Prefix};
 
 /// A store that takes so many removals more, and says no from then on.
@@ -211,7 +211,11 @@ async fn nothing_goes_that_somebody_wants() {
     for other in ["db/shop/about.html", "db/shop2/20200101T000000Z/run.json", "x"] {
         scene.put(&Key::new(other).unwrap(), "mine").await;
     }
-    let probe = scene.layout.probe(1, 1);
+    let probe = scene.layout.probe(Probe {
+        at: RunId::now(),
+        owner: 1,
+        nonce: 1,
+    });
     scene.put(&probe, "{}").await;
     // In people's own words, and not ours.
     let odd = Key::new("db/shop/20200104T000000Z/comments/odd name.md").unwrap();
