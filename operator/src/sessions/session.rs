@@ -34,7 +34,8 @@ pub type Tell = Arc<dyn Fn(SandboxNews) + Send + Sync>;
 /// Makes what makes sandboxes, once there is somebody to tell.
 pub type MakeSandboxes = Box<dyn FnOnce(Tell) -> Arc<dyn Sandboxes> + Send>;
 
-/// Removes what may be left of the sandbox of a run: one that was being made when nobody wanted it any more.
+/// Removes what may be left of the sandbox of a run: one that was being made when nobody wanted it any more, or that an
+/// operator had which has died since.
 pub type CleanUp = Box<dyn FnOnce(RunId) -> BoxFuture<'static, ()> + Send>;
 
 /// Where pages go.
@@ -173,9 +174,13 @@ pub(super) async fn drive(
         }),
     };
     let known = seen.lock().unwrap_or_else(PoisonError::into_inner).run;
-    if let (Ended::Stopped | Ended::Failed(_), Some(run)) = (&ended, known)
-        && !matches!(&ended, Ended::Failed(trouble) if trouble.remedy == Remedy::Nothing)
-    {
+    let ours = match &ended {
+        Ended::HandedOver => false,
+        Ended::Failed(trouble) => trouble.remedy != Remedy::Nothing,
+        // Also after a good end: a run that was only to be written down has never opened what an operator left that died.
+        Ended::Succeeded(_) | Ended::Adopted(_) | Ended::Stopped => true,
+    };
+    if let Some(run) = known.filter(|_| ours) {
         clean_up(run).await;
     }
     ended
