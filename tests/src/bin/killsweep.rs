@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cataloger_tests::sweep::{Ground, Options, sweep};
+use cataloger_tests::sweep::{Ground, Options, Storm, storm, sweep};
 use clap::Parser;
 
 /// The operator is killed at every external write of a run, before it is sent and after it was done.
@@ -21,6 +21,12 @@ struct Arguments {
     /// Only kills whose name has this in it, such as "bucket PUT catalog.html"
     #[arg(long)]
     only: Option<String>,
+    /// Instead: so many random faults of all kinds
+    #[arg(long)]
+    faults: Option<usize>,
+    /// Over so many runs at once
+    #[arg(long, default_value_t = 30)]
+    runs: usize,
 }
 
 #[tokio::main]
@@ -30,14 +36,23 @@ async fn main() -> ExitCode {
         eprintln!("kill sweep: it needs the tests' own cluster");
         return ExitCode::FAILURE;
     };
-    let options = Options {
-        one_of: arguments.one_of.max(1),
-        seed: arguments.seed.unwrap_or_else(rand::random),
-        parallel: arguments.parallel.max(1),
-        only: arguments.only,
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    println!("seed {seed}");
+    let clean = if let Some(faults) = arguments.faults {
+        let runs = arguments.runs.max(1);
+        let damage = Box::pin(storm(&ground, Storm { faults, runs, seed })).await;
+        println!("{damage}");
+        damage.is_clean()
+    } else {
+        let options = Options {
+            one_of: arguments.one_of.max(1),
+            seed,
+            parallel: arguments.parallel.max(1),
+            only: arguments.only,
+        };
+        let sum = Box::pin(sweep(Arc::new(ground), &options)).await;
+        println!("{sum}");
+        sum.is_clean()
     };
-    println!("kill sweep: seed {}", options.seed);
-    let sum = Box::pin(sweep(Arc::new(ground), &options)).await;
-    println!("{sum}");
-    ExitCode::from(u8::from(!sum.is_clean()))
+    ExitCode::from(u8::from(!clean))
 }

@@ -44,6 +44,8 @@ impl Ground {
     pub async fn new(what: &str) -> Option<Self> {
         let operator = Operator::without_pods(what).await?;
         let shop = Served::postgres_shop();
+        // Else the server counts its rows some time between two runs, and both would tell another number.
+        shop.execute("ANALYZE");
         Some(Self {
             operator,
             database: shop.reader(),

@@ -10,7 +10,7 @@ use crate::operator::bucket;
 use crate::sha256;
 
 /// What says when, how long, where, by whom and how often, and nothing of the result.
-const OF_THE_MOMENT: [&str; 14] = [
+const OF_THE_MOMENT: [&str; 15] = [
     "at",
     "startedAt",
     "finishedAt",
@@ -25,6 +25,8 @@ const OF_THE_MOMENT: [&str; 14] = [
     "catalog_uid",
     "order",
     "uid",
+    // It holds the place of the pages, which is another's for each.
+    "fingerprint",
 ];
 
 /// What is in a Catalog's folder of the bucket.
@@ -143,8 +145,10 @@ impl Scene<'_> {
     /// A text without what is this run's alone.
     fn plain(&self, text: &str, run: &str, name: &str) -> String {
         let readable = run.parse::<RunId>().map(RunId::readable).unwrap_or_default();
+        let stamp = readable.replace(" UTC", "Z").replace(' ', "T");
         text.replace(run, "RUN")
             .replace(&readable, "RUN")
+            .replace(&stamp, "RUN")
             .replace(&self.prefix(name), "PREFIX")
             .replace(&format!("\"{name}\""), "\"NAME\"")
             .replace(&self.tenant.namespace, "NAMESPACE")
