@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
     VolumeMount as PodVolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use sha2::{Digest as _, Sha256};
 
 use super::policy::Peer;
@@ -34,6 +34,9 @@ pub const RUN: &str = "cataloger.dev/run";
 pub const NAME: &str = "cataloger.dev/sandbox";
 /// The annotation with the Catalog's namespace and name, for people.
 pub const CATALOG: &str = "cataloger.dev/catalog";
+
+/// Version and kind of a Catalog.
+const KIND: (&str, &str) = ("cataloger.dev/v1alpha1", "Catalog");
 
 /// The uid and gid of everything in the sandbox. The image has a user of it.
 const UID: i64 = 1000;
@@ -93,7 +96,21 @@ impl Owner {
             namespace: Some(namespace.to_owned()),
             labels: Some(self.labels()),
             annotations: Some([(CATALOG.to_owned(), format!("{}/{}", self.namespace, self.catalog))].into()),
+            owner_references: (self.namespace == namespace).then(|| vec![self.reference()]),
             ..ObjectMeta::default()
+        }
+    }
+
+    /// Of what lies beside the Catalog: Kubernetes itself removes it with the Catalog, also while no operator runs. No
+    /// sweep would find it, which may not look into every namespace. References don't reach into others.
+    fn reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: KIND.0.to_owned(),
+            kind: KIND.1.to_owned(),
+            name: self.catalog.clone(),
+            uid: self.uid.clone(),
+            controller: None,
+            block_owner_deletion: None,
         }
     }
 }

@@ -65,6 +65,26 @@ fn a_pod_with_all_that_can_be_asked_for() {
     insta::assert_snapshot!(yaml(&shape, &names));
 }
 
+#[test]
+fn what_lies_beside_the_catalog_goes_with_it() {
+    let owners = |namespace: &str| owner().metadata(namespace).owner_references.unwrap_or_default();
+    assert_eq!(owners("cataloger-sandboxes"), []);
+    let [it] = &owners("sales")[..] else {
+        panic!("it has one owner");
+    };
+    assert_eq!(
+        (
+            it.api_version.as_str(),
+            it.kind.as_str(),
+            it.name.as_str(),
+            &it.uid
+        ),
+        ("cataloger.dev/v1alpha1", "Catalog", "shop", &owner().uid)
+    );
+    // That would take a right of its own.
+    assert_eq!(it.block_owner_deletion, None);
+}
+
 proptest! {
     #[test]
     fn names_are_good_for_labels_and_differ(
