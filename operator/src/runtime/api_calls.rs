@@ -1,4 +1,5 @@
-//! Counts what is asked of the API server, by what it is asked of and what it answers.
+//! Counts what is asked of the API server, by what it is asked of and what it answers; of a replica that leads no more
+//! nothing is asked that changes anything.
 //!
 //! It must not change a call, nor know why it is made.
 
@@ -11,13 +12,66 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tower::{Layer, Service};
 
+use super::fence::Fence;
 use super::metrics::Metrics;
 use super::metrics::labels::{ApiOutcome, Resource, Verb};
 
 /// A client whose calls are counted. A call that the client itself makes again counts once.
 pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
-    let layer = CountCalls(metrics.clone());
-    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+    fenced(config, metrics, &Fence::default())
+}
+
+/// One that changes nothing unless this replica leads. Not for the lease itself.
+pub fn fenced(config: Config, metrics: &Metrics, fence: &Fence) -> Result<Client, kube::Error> {
+    let (count, keep) = (CountCalls(metrics.clone()), Keep(fence.clone()));
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&count).with_layer(&keep).build())
+}
+
+#[derive(Clone)]
+struct Keep(Fence);
+
+impl<S> Layer<S> for Keep {
+    type Service = Kept<S>;
+
+    fn layer(&self, inner: S) -> Kept<S> {
+        Kept {
+            inner,
+            fence: self.0.clone(),
+        }
+    }
+}
+
+struct Kept<S> {
+    inner: S,
+    fence: Fence,
+}
+
+impl<S, B> Service<Request<B>> for Kept<S>
+where
+    S: Service<Request<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Who execs into a Pod drives a sandbox, by whatever method.
+        let reads = request.method() == Method::GET && !request.uri().path().ends_with("/exec");
+        let (fence, call) = (self.fence.clone(), self.inner.call(request));
+        Box::pin(async move {
+            if !reads {
+                fence.pass().await;
+            }
+            // Nothing is sent before this.
+            call.await
+        })
+    }
 }
 
 #[derive(Clone)]
@@ -119,6 +173,11 @@ fn asked(method: &Method, path: &str, query: &str) -> (Verb, Resource) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt as _;
     use kube::client::Body;
     use tower::ServiceExt as _;
 
@@ -210,6 +269,41 @@ mod tests {
             let found = asked(&method.parse().unwrap(), path, query);
             assert_eq!(found, (verb, resource), "{method} {uri}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leads_no_more_changes_nothing() {
+        let fence = Fence::default();
+        let asked = Arc::new(AtomicU32::new(0));
+        let ask = async |method: Method, path: &str| {
+            let asked = Arc::clone(&asked);
+            let server = tower::service_fn(move |_: Request<Body>| {
+                let asked = Arc::clone(&asked);
+                async move {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, Infallible>(Response::new(()))
+                }
+            });
+            let request = Request::builder().method(method).uri(path);
+            let answer = Keep(fence.clone())
+                .layer(server)
+                .oneshot(request.body(Body::empty()).unwrap());
+            answer.now_or_never().is_some()
+        };
+        let pod = "/api/v1/namespaces/a/pods/b";
+        assert!(ask(Method::DELETE, pod).await);
+        let now = tokio::time::Instant::now();
+        fence.guard(super::super::lease::Holding::until_then(now));
+        for (method, path, passes) in [
+            (Method::GET, pod, true),
+            (Method::GET, "/api/v1/namespaces/a/pods/b/exec", false),
+            (Method::POST, "/api/v1/namespaces/a/pods", false),
+            (Method::PATCH, "/apis/c/v1/namespaces/a/catalogs/b/status", false),
+            (Method::DELETE, pod, false),
+        ] {
+            assert_eq!(ask(method.clone(), path).await, passes, "{method} {path}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::llm::Model;
 use crate::llm::prices::Prices;
 use crate::redact::Redactor;
 use crate::run::{self, Event, GoodRun, Kind, Outcome, Parts, Plan, Remedy, RunError, Sandboxes, Whose};
+use crate::runtime::fence::{Fence, FencedSandboxes, FencedStore};
 use crate::runtime::metered::{MeteredSandboxes, MeteredStore};
 use crate::runtime::metrics::{Metrics, RunObserver};
 use crate::store::{Layout, RunId, S3Options, S3Store, Store};
@@ -77,6 +78,8 @@ pub struct Assignment {
     pub keep: Option<u32>,
     /// Who counts.
     pub metrics: Metrics,
+    /// Who may write.
+    pub fence: Fence,
 }
 
 impl fmt::Debug for Assignment {
@@ -208,12 +211,14 @@ async fn run(
         adopt,
         keep,
         metrics,
+        fence,
     } = assignment;
     let store: Arc<dyn Store> = match store {
         StoreAt::Own(store) => store,
         StoreAt::Theirs(options) => Arc::new(S3Store::open(*options).await?),
     };
-    let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, metrics.clone()));
+    let store = MeteredStore::new(store, metrics.clone());
+    let store: Arc<dyn Store> = Arc::new(FencedStore::new(Arc::new(store), fence.clone()));
     let change = move |what: &dyn Fn(&mut Progress) -> bool| {
         // What a thread that panicked has left is still right.
         let loud = what(&mut progress.lock().unwrap_or_else(PoisonError::into_inner));
@@ -232,7 +237,10 @@ async fn run(
         store,
         layout,
         model,
-        sandboxes: Arc::new(MeteredSandboxes::new(sandboxes(tell), metrics)),
+        sandboxes: Arc::new(FencedSandboxes::new(
+            Arc::new(MeteredSandboxes::new(sandboxes(tell), metrics)),
+            fence,
+        )),
         prompts,
         prices,
         redactor,

@@ -25,6 +25,7 @@ use crate::llm::{Http, ModelError};
 use crate::logs;
 use crate::redact::Redactor;
 use crate::runtime::api_calls;
+use crate::runtime::fence::Fence;
 use crate::runtime::health::Health;
 use crate::runtime::http::{self, HttpError};
 use crate::runtime::lease::{self, LeaseError, LeaseOptions};
@@ -87,7 +88,8 @@ async fn operate(arguments: OperatorArguments) -> Result<(), OperatorError> {
     let stop = heed_signals()?;
     let metrics = Metrics::new();
     let health = Health::default();
-    let client = connect(&metrics).await?;
+    let fence = Fence::default();
+    let (client, leases) = connect(&metrics, &fence).await?;
     let identity = identity(&arguments);
     let announcer = Announcer::new(client.clone(), identity.clone());
     let mounted = match &arguments.prompts {
@@ -135,6 +137,8 @@ async fn operate(arguments: OperatorArguments) -> Result<(), OperatorError> {
             metrics,
             health,
             client,
+            leases,
+            fence,
             announcer,
             identity,
             mounted,
@@ -158,6 +162,8 @@ struct Parts {
     metrics: Metrics,
     health: Health,
     client: Client,
+    leases: Client,
+    fence: Fence,
     announcer: Announcer,
     identity: String,
     mounted: Mounted,
@@ -173,9 +179,10 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         &parts.identity,
     )
     .lasting(parts.arguments.lease_duration());
-    let Some(leadership) = lease::acquire(parts.client.clone(), &options, stop).await? else {
+    let Some(leadership) = lease::acquire(parts.leases, &options, stop).await? else {
         return Ok(());
     };
+    parts.fence.guard(leadership.holding());
     let epoch = leadership.epoch();
     info!(epoch, "this replica leads");
     parts.metrics.leads(true);
@@ -196,6 +203,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         installation,
         epoch,
         holding: leadership.holding(),
+        fence: parts.fence,
         announcer: parts.announcer.clone(),
         metrics: parts.metrics.clone(),
         written: std::sync::Mutex::default(),
@@ -241,11 +249,13 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     ended
 }
 
-async fn connect(metrics: &Metrics) -> Result<Client, OperatorError> {
-    let config = Config::infer()
-        .await
-        .map_err(|error| OperatorError::Cluster(error.to_string()))?;
-    api_calls::client(config, metrics).map_err(|error| OperatorError::Cluster(error.to_string()))
+/// A client for all that is done while this replica leads, and one for the lease.
+async fn connect(metrics: &Metrics, fence: &Fence) -> Result<(Client, Client), OperatorError> {
+    let wrong = |error: &dyn std::fmt::Display| OperatorError::Cluster(error.to_string());
+    let config = Config::infer().await.map_err(|error| wrong(&error))?;
+    let client = api_calls::fenced(config.clone(), metrics, fence).map_err(|error| wrong(&error))?;
+    let leases = api_calls::client(config, metrics).map_err(|error| wrong(&error))?;
+    Ok((client, leases))
 }
 
 fn identity(arguments: &OperatorArguments) -> String {

@@ -23,6 +23,7 @@ use crate::llm::prices::Prices;
 use crate::models;
 use crate::redact::Redactor;
 use crate::run::{Claimant, Database, Plan, Sandboxes, Subject};
+use crate::runtime::fence::FencedModel;
 use crate::sandbox::pod::{self, manifest::Owner};
 use crate::sessions::{Assignment, CleanUp, Key, StoreAt, Tell};
 use crate::store::Layout;
@@ -132,6 +133,7 @@ pub(super) async fn assignment(
         adopt: due.adopt,
         keep: spec.retention.as_ref().and_then(|retention| retention.runs),
         metrics: context.metrics.clone(),
+        fence: context.fence.clone(),
     })
 }
 
@@ -207,7 +209,9 @@ async fn model(
         let models = &valid.models;
         let chain = models
             .providers
-            .chain(&context.http, &models.model, &models.fallbacks)
+            .chain_of(&context.http, &models.model, &models.fallbacks, |model| {
+                Arc::new(FencedModel::new(model, context.fence.clone()))
+            })
             .map_err(|error| refused(&error))?;
         return Ok((Arc::new(chain), prices, None));
     };
@@ -248,6 +252,8 @@ async fn model(
     let chain = models
         .providers
         .chain_of(&context.http, &models.model, &models.fallbacks, |model| {
+            // Within the account: leave may be waited for.
+            let model = Arc::new(FencedModel::new(model, context.fence.clone()));
             Arc::new(Accounted::new(model, Arc::clone(&account), Arc::clone(&shared)))
         })
         .map_err(|error| refused(&error))?;

@@ -45,6 +45,7 @@ use crate::agent::prompts::Prompts;
 use crate::api::Catalog;
 use crate::api::catalog::{CatalogStatus, RunStatus};
 use crate::llm::Http;
+use crate::runtime::fence::Fence;
 use crate::runtime::lease::Holding;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
@@ -80,6 +81,8 @@ pub struct Context {
     pub epoch: u64,
     /// Whether it still is.
     pub holding: Holding,
+    /// Where writes ask that.
+    pub fence: Fence,
     /// Tells people.
     pub announcer: Announcer,
     /// Who counts.

@@ -1,9 +1,10 @@
 //! A lease that is held: renewed in time, or lost.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,7 +21,7 @@ pub struct Holding(Arc<Held>);
 struct Held {
     epoch: u64,
     /// When it is over, if it is not renewed.
-    until: Mutex<Instant>,
+    until: watch::Sender<Instant>,
     lost: CancellationToken,
 }
 
@@ -40,16 +41,43 @@ impl Holding {
         self.0.lost.clone()
     }
 
-    pub(super) fn lose(&self) {
+    /// Returns while it is held, and never once it is lost. Whoever was stopped for a while may find it over, and then
+    /// renewed after all.
+    pub async fn held(&self) {
+        let mut until = self.0.until.subscribe();
+        // Its sender is here.
+        let _ = until.wait_for(|until| Instant::now() < *until).await;
+        if self.0.lost.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// It is held no more.
+    pub(in crate::runtime) fn lose(&self) {
         self.0.lost.cancel();
     }
 
     fn until(&self) -> Instant {
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.until.borrow()
     }
 
-    fn renewed(&self, until: Instant) {
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    /// It is held until then.
+    pub(in crate::runtime) fn renew(&self, until: Instant) {
+        self.0.until.send_replace(until);
+    }
+
+    fn new(epoch: u64, until: Instant) -> Self {
+        Self(Arc::new(Held {
+            epoch,
+            until: watch::Sender::new(until),
+            lost: CancellationToken::new(),
+        }))
+    }
+
+    /// One that is held until then, if nobody renews it.
+    #[cfg(test)]
+    pub(in crate::runtime) fn until_then(until: Instant) -> Self {
+        Self::new(1, until)
     }
 }
 
@@ -87,17 +115,14 @@ impl<C: Calls> Holder<C> {
     /// Of a lease that became ours by a call that began then.
     pub(super) fn new(calls: Arc<C>, options: LeaseOptions, lease: Lease, sent: Instant) -> Self {
         let record = Record::from(&lease);
-        let held = Held {
-            epoch: u64::from(record.transitions()) + 1,
-            until: Mutex::new(sent + options.deadline()),
-            lost: CancellationToken::new(),
-        };
+        let epoch = u64::from(record.transitions()) + 1;
+        let holding = Holding::new(epoch, sent + options.deadline());
         Self {
             calls,
             options,
             lease,
             record,
-            holding: Holding(Arc::new(held)),
+            holding,
         }
     }
 
@@ -136,7 +161,7 @@ impl<C: Calls> Holder<C> {
             match timeout_at(until, self.renew()).await {
                 Ok(Ok(())) => {
                     // Counted from before it was asked for: nobody can have seen it earlier.
-                    self.holding.renewed(sent + self.options.deadline());
+                    self.holding.renew(sent + self.options.deadline());
                     next = sent + self.options.renew;
                 }
                 Ok(Err(NotRenewed::Taken)) => return Err(Lost::Taken),
@@ -164,6 +189,9 @@ impl<C: Calls> Holder<C> {
 
     /// Writes it anew, if it is still the version that is known: as ours, or as nobody's.
     async fn replace(&mut self, ours: bool) -> Result<(), Refusal> {
+        if ours && Instant::now() >= self.holding.until() {
+            return Err(Refusal::Failed("it is over".to_owned()));
+        }
         let mut lease = self.lease.clone();
         let holder = self.record.holder().filter(|_| ours);
         write(&mut lease, &self.options, holder, self.record.transitions());
