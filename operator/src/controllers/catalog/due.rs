@@ -101,10 +101,11 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
         return begin(wanted, now);
     }
     if is_under_way(run) {
-        let wait = run
-            .next_attempt_at
-            .as_ref()
-            .map_or(Duration::ZERO, |at| until(at, now));
+        let wait = run.next_attempt_at.as_ref().map_or(Duration::ZERO, |at| {
+            // Never longer than was meant: the clock may have been set back since.
+            let meant = run.phase_since.as_ref().map(|since| until(at, since.0));
+            until(at, now).min(meant.unwrap_or(Duration::MAX))
+        });
         return if wait.is_zero() {
             go_on(run, wanted, now)
         } else {

@@ -57,6 +57,22 @@ fn the_first_run_is_due_at_once() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_makes_no_wait_longer() {
+    let waits = status(RunStatus {
+        reason: Some(Reason::BackingOff.to_string()),
+        phase_since: Some(Time(at(86_400))),
+        next_attempt_at: Some(Time(at(86_420))),
+        ..run(Phase::Pending)
+    });
+    let after = |now| next(&wanted(), &waits, Sight::Absent, at(now));
+    assert_eq!(after(86_405), Next::Wait(Duration::from_secs(15)));
+    // It was a day ahead when that was written, and is right now.
+    assert_eq!(after(5), Next::Wait(Duration::from_secs(20)));
+    begun(after(86_420));
+    begun(after(999_999));
+}
+
+#[test]
 fn what_was_done_is_not_done_again() {
     let done = status(run(Phase::Succeeded));
     assert_eq!(next(&wanted(), &done, Sight::Absent, at(9)), Next::Rest);
