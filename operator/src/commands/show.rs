@@ -288,6 +288,8 @@ fn lasts(event: &Event) -> bool {
             | Event::Resumed { .. }
             | Event::Surveyed(_)
             | Event::Published { .. }
+            | Event::StoreAway { .. }
+            | Event::StoreBack
             | Event::Warning(_)
             | Event::Model(Progress::Retrying { .. } | Progress::FellBack { .. })
     )
@@ -347,6 +349,8 @@ fn as_line(event: &Event) -> Option<String> {
         }
         Event::Rebuilding { cells } => format!("running {cells} cells again"),
         Event::Published { uri, bytes, .. } => format!("published {uri} ({} bytes)", grouped(*bytes)),
+        Event::StoreAway { problem } => format!("waits for the store: {problem}"),
+        Event::StoreBack => "the store is there again".to_owned(),
         Event::Warning(message) => format!("warning: {message}"),
     })
 }
@@ -421,6 +425,8 @@ fn as_json(event: &Event) -> Option<Value> {
         Event::Published { name, uri, bytes } => {
             json!({"event": "published", "name": name, "uri": uri, "bytes": bytes})
         }
+        Event::StoreAway { problem } => json!({"event": "store_away", "message": problem}),
+        Event::StoreBack => json!({"event": "store_back"}),
         Event::Warning(message) => json!({"event": "warning", "message": message}),
     })
 }

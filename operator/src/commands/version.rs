@@ -41,6 +41,6 @@ mod tests {
         let versions = versions();
         assert_eq!(versions["version"], env!("CARGO_PKG_VERSION"));
         assert_eq!(versions["api"], "cataloger.dev/v1alpha1");
-        assert_eq!(versions["journal"], 1);
+        assert_eq!(versions["journal"], 2);
     }
 }

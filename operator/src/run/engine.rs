@@ -45,8 +45,8 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
             (&*parts.store, &parts.layout),
             &parts.redactor,
             &parts.cancel,
-            run,
-            0,
+            watch,
+            (run, 0),
         );
         match journal.append(Record::Claimed(claim(plan, parts, run))).await {
             Ok(entry) => {
@@ -104,8 +104,8 @@ pub async fn resume(
         (&*parts.store, &parts.layout),
         &parts.redactor,
         &parts.cancel,
-        run,
-        count,
+        watch,
+        (run, count),
     );
     watch(&Event::Resumed {
         run,
@@ -232,9 +232,7 @@ impl<'a> Engine<'a> {
         let mut report = serde_json::to_value(&report).map_err(|error| self.broken(&error.to_string()))?;
         self.parts.redactor.redact_json(&mut report);
         let key = self.parts.layout.run(self.journal.run());
-        let published = self.write(&key, format!("{report:#}\n")).await?;
-        self.published(&key, published.bytes);
-        Ok(())
+        self.report(&key, format!("{report:#}\n")).await
     }
 
     async fn catalog(&mut self) -> Result<(), RunError> {
@@ -359,7 +357,7 @@ impl<'a> Engine<'a> {
 
     /// How long the run was driven, up to now.
     fn elapsed(&self) -> Duration {
-        self.state.driven_before() + self.began.elapsed()
+        self.state.driven_before() + self.began.elapsed().saturating_sub(self.journal.waited())
     }
 
     fn redact(&self, text: &str) -> String {

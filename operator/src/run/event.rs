@@ -110,6 +110,13 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
+    /// The store can't be used, and is asked again: what would be lost otherwise waits.
+    StoreAway {
+        /// What it, or the way to it, says.
+        problem: String,
+    },
+    /// It can be used again.
+    StoreBack,
     /// Something that the user should know.
     Warning(String),
 }

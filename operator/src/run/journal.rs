@@ -4,23 +4,29 @@
 //! Each entry is created only if it is absent, so of two who write the same run one is told at its next entry,
 //! and stops. It must not know what the entries mean.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream;
 use thiserror::Error;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Entry, Moment, Record, VERSION};
+use super::event::{Event, Watch};
+use super::record::{Entry, Moment, OLDEST, Record, VERSION};
 use crate::redact::Redactor;
 use crate::store::layout::MAX_ENTRY;
 use crate::store::{Class, ContentType, Creation, Key, Layout, Problem, RunId, Store, StoreError};
 
 /// So many entries are read at once.
 const READERS: usize = 16;
-/// The waits before a store is asked once more.
+/// How long is waited for a store that is away while something would be lost without it: answers that were paid for.
+const PATIENCE: Duration = Duration::from_mins(15);
+/// The longest of these waits.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The first waits before a store is asked once more.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(250),
     Duration::from_secs(1),
@@ -57,7 +63,7 @@ pub enum JournalError {
     },
     /// Another release wrote it.
     #[error(
-        "{on} is of version {version} of the journal, and this release knows version {VERSION}: go on with the release that began it, or start another run"
+        "{on} is of version {version} of the journal, and this release knows {OLDEST} to {VERSION}: go on with the release that began it, or start another run"
     )]
     Foreign {
         /// The entry.
@@ -78,44 +84,75 @@ pub(super) async fn persist<T, F>(cancel: &CancellationToken, what: impl Fn() ->
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    patiently(cancel, what, |error| error.class() != Class::Stop).await
+    let brief = |error: &StoreError, tries: usize, _| {
+        let wait = WAITS.get(tries).copied();
+        wait.filter(|_| error.class() != Class::Stop)
+    };
+    patiently(cancel, what, brief, |_| ()).await
+}
+
+/// How long to wait for a store that can't take what is lost without it, after so many tries, the first of them so
+/// long ago.
+fn lasting(error: &StoreError, tries: usize, since: Duration) -> Option<Duration> {
+    match (&error.problem, error.class()) {
+        (_, Class::Retry | Class::Wait) if since < PATIENCE => {
+            Some(WAITS.get(tries).copied().unwrap_or(LONGEST))
+        }
+        // Somebody may make room, or mend what is wrong with a key.
+        (
+            Problem::Full { .. }
+            | Problem::Denied { .. }
+            | Problem::NoCredentials { .. }
+            | Problem::NoBucket { .. },
+            _,
+        ) => WAITS.get(tries).copied(),
+        _ => None,
+    }
 }
 
 async fn patiently<T, F>(
     cancel: &CancellationToken,
     what: impl Fn() -> F,
-    passes: impl Fn(&StoreError) -> bool,
+    wait: impl Fn(&StoreError, usize, Duration) -> Option<Duration>,
+    tell: impl Fn(&StoreError),
 ) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    for wait in WAITS {
-        match what().await {
-            Err(error) if passes(&error) => {
-                tracing::warn!(%error, wait_ms = wait.as_millis(), "asking the store again");
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    // Who is told to stop tries a last time, at once: what is known should not be lost.
-                    () = cancel.cancelled() => break,
-                }
-            }
-            result => return result,
+    let began = Instant::now();
+    let mut tries = 0;
+    loop {
+        let error = match what().await {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(wait) = wait(&error, tries, began.elapsed()) else {
+            return Err(error);
+        };
+        tries += 1;
+        tracing::warn!(%error, wait_ms = wait.as_millis(), "asking the store again");
+        tell(&error);
+        tokio::select! {
+            () = sleep(wait) => {}
+            // Who is told to stop tries a last time, at once: what is known should not be lost.
+            () = cancel.cancelled() => return what().await,
         }
     }
-    what().await
 }
 
 /// The journal of a run, for who writes it.
-#[derive(Debug)]
 pub(super) struct Journal<'a> {
     store: &'a dyn Store,
     layout: &'a Layout,
     redactor: &'a Redactor,
     cancel: &'a CancellationToken,
+    watch: &'a Watch<'a>,
     run: RunId,
     writer: String,
     /// The number of the next entry.
     next: u32,
+    /// How long the store was waited for.
+    waited: Duration,
 }
 
 impl<'a> Journal<'a> {
@@ -124,18 +161,25 @@ impl<'a> Journal<'a> {
         (store, layout): (&'a dyn Store, &'a Layout),
         redactor: &'a Redactor,
         cancel: &'a CancellationToken,
-        run: RunId,
-        written: u32,
+        watch: &'a Watch<'a>,
+        (run, written): (RunId, u32),
     ) -> Self {
         Self {
             store,
             layout,
             redactor,
             cancel,
+            watch,
             run,
             writer: hex::encode(rand::random::<[u8; 8]>()),
             next: written + 1,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// How long the store was waited for: nobody's fault, and no time of the run.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The run.
@@ -164,12 +208,10 @@ impl<'a> Journal<'a> {
         };
         let (entry, text) = self.clean(&key, entry)?;
         let content = Bytes::from(text);
-        // What an entry holds may have been paid for: somebody may make room for it.
-        let passes = |error: &StoreError| {
-            error.class() != Class::Stop || matches!(error.problem, Problem::Full { .. })
-        };
-        let create = || self.store.create(&key, content.clone(), ContentType::Json);
-        let created = patiently(self.cancel, create, passes).await?;
+        // What an entry holds may have been paid for.
+        let store = self.store;
+        let create = || store.create(&key, content.clone(), ContentType::Json);
+        let created = self.lastingly(create).await?;
         if created == Creation::Exists {
             // It may be one's own: the answer to the first try may have been lost.
             let there = persist(self.cancel, || self.store.get(&key)).await?;
@@ -182,6 +224,28 @@ impl<'a> Journal<'a> {
         }
         self.next += 1;
         Ok(entry)
+    }
+
+    /// Asks the store for as long as there is hope, and tells that it is waited for.
+    pub(super) async fn lastingly<T, F>(&mut self, what: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let away = AtomicBool::new(false);
+        let tell = |error: &StoreError| {
+            away.store(true, Ordering::Relaxed);
+            let problem = self.redactor.redact(&error.to_string()).into_owned();
+            (self.watch)(&Event::StoreAway { problem });
+        };
+        let began = Instant::now();
+        let result = patiently(self.cancel, what, lasting, tell).await;
+        if away.into_inner() {
+            self.waited += began.elapsed();
+            if result.is_ok() {
+                (self.watch)(&Event::StoreBack);
+            }
+        }
+        result
     }
 
     /// The entry as text, without secrets. Records are redacted where they are made; this makes sure.
@@ -273,8 +337,11 @@ fn parse(content: &[u8]) -> Result<Entry, Unreadable> {
     let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
     // Of another version nothing but this is known.
     let Versioned { version } = serde_json::from_slice(content).map_err(damaged)?;
-    if version != u64::from(VERSION) {
+    if !(u64::from(OLDEST)..=u64::from(VERSION)).contains(&version) {
         return Err(Unreadable::Foreign(version));
     }
     serde_json::from_slice(content).map_err(damaged)
 }
+
+#[cfg(test)]
+mod tests;

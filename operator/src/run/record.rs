@@ -19,8 +19,12 @@ use crate::llm::{Attempt, ModelSpec, Turn};
 use crate::sandbox::{BootId, State, Status};
 use crate::store::RunId;
 
-/// The version of the format that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written.
+///
+/// 1: an object was noted once it was there. 2: before it is written.
+pub const VERSION: u32 = 2;
+/// The oldest version that is read.
+pub const OLDEST: u32 = 1;
 
 /// An entry.
 ///
@@ -129,7 +133,8 @@ pub enum Record {
         /// Why without a page.
         failure: Option<Failure>,
     },
-    /// An object of the run's folder is there.
+    /// This is what an object of the run's folder is. It is written next: if this is the last entry, it may not be
+    /// there yet.
     Published(Published),
     /// All is done, and `run.json` follows from the entries.
     Finished {
@@ -290,7 +295,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// An object that was written.
+/// An object, as it is or is about to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// Its name in the run's folder.

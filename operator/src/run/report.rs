@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Subject;
@@ -173,5 +173,26 @@ pub(super) fn report(state: &State) -> Option<Report> {
             })
             .collect(),
         warnings: finish.warnings.clone(),
+    })
+}
+
+/// What a report says of the run that it is of, in every version.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    run: RunId,
+    fingerprint: String,
+    finished_at: Moment,
+}
+
+/// Whether something is a report of a run that is finished, perhaps as another release writes it.
+pub(super) fn is_of(state: &State, content: &[u8]) -> bool {
+    let Some(finish) = &state.finished else {
+        return false;
+    };
+    serde_json::from_slice::<Identity>(content).is_ok_and(|there| {
+        there.run == state.claim.run
+            && there.fingerprint == state.claim.fingerprint
+            && there.finished_at == finish.at
     })
 }

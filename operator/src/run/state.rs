@@ -15,6 +15,10 @@ use crate::llm::prices::Cost;
 use crate::llm::{Attempt, Message, ModelSpec, Turn, Usage};
 use crate::sandbox::State as Variables;
 
+/// No step takes longer. Where entries are further apart a clock has jumped, or the store could not be written to:
+/// neither is the run's fault, and its time is limited.
+const GAP: Duration = Duration::from_mins(15);
+
 /// A run so far.
 #[derive(Debug, Clone)]
 pub(super) struct State {
@@ -25,6 +29,8 @@ pub(super) struct State {
     pub(super) attempts: u32,
     pub(super) works: BTreeMap<Role, Work>,
     pub(super) published: Vec<Published>,
+    /// The object that was noted last, until it is known to be there.
+    in_doubt: Option<Published>,
     pub(super) finished: Option<Finish>,
     /// What is known of the database.
     pub(super) survey: Option<Survey>,
@@ -36,9 +42,9 @@ pub(super) struct State {
     current: Option<Role>,
     ready_at: u32,
     answered_at: u32,
-    /// Of the attempts before this one.
+    /// How long it was driven, by all attempts and by those before this one.
     driven: Duration,
-    attempt_began: Moment,
+    driven_before: Duration,
     last: Moment,
 }
 
@@ -86,6 +92,7 @@ impl State {
             attempts: 1,
             works: BTreeMap::new(),
             published: Vec::new(),
+            in_doubt: None,
             finished: None,
             survey: None,
             ready: None,
@@ -94,7 +101,7 @@ impl State {
             ready_at: 0,
             answered_at: 0,
             driven: Duration::ZERO,
-            attempt_began: first.at,
+            driven_before: Duration::ZERO,
             last: first.at,
         })
     }
@@ -114,13 +121,19 @@ impl State {
 
     /// After one more entry.
     pub(super) fn apply(&mut self, entry: Entry) -> Result<(), String> {
-        let Entry { at, record, .. } = entry;
+        let Entry {
+            version, at, record, ..
+        } = entry;
         self.entries += 1;
+        // Whoever went on after an object was noted has found it there, or has written it.
+        if !matches!(record, Record::Resumed { .. }) {
+            self.in_doubt = None;
+            self.driven += at.since(self.last).min(GAP);
+        }
         match record {
             Record::Claimed(_) => return Err("the run is claimed once more".to_owned()),
             Record::Resumed { limits } => {
-                self.driven += self.last.since(self.attempt_began);
-                self.attempt_began = at;
+                self.driven_before = self.driven;
                 self.attempts += 1;
                 self.limits = limits;
                 self.share();
@@ -183,7 +196,12 @@ impl State {
                     .ok_or("an agent ends that never began")?;
                 work.ended = Some((at, failure));
             }
-            Record::Published(published) => self.published.push(published),
+            Record::Published(published) => {
+                // Another release may have made another one of what was noted and never written.
+                self.published.retain(|known| known.name != published.name);
+                self.in_doubt = (version > 1).then(|| published.clone());
+                self.published.push(published);
+            }
             Record::Finished { warnings } => self.finished = Some(Finish { at, warnings }),
         }
         self.last = at;
@@ -201,9 +219,19 @@ impl State {
         self.works.get(&role)
     }
 
-    /// Whether an object is there.
+    /// Whether an object is known to be there.
     pub(super) fn is_published(&self, name: &str) -> bool {
-        self.published.iter().any(|object| object.name == name)
+        self.in_doubt(name).is_none() && self.published.iter().any(|object| object.name == name)
+    }
+
+    /// What an object is that was noted, and may not be there.
+    pub(super) fn in_doubt(&self, name: &str) -> Option<&Published> {
+        self.in_doubt.as_ref().filter(|object| object.name == name)
+    }
+
+    /// What was noted last is there.
+    pub(super) fn is_written(&mut self) {
+        self.in_doubt = None;
     }
 
     /// The agent at work, or the last that was.
@@ -229,12 +257,12 @@ impl State {
 
     /// How long the attempts before this one have driven the run.
     pub(super) fn driven_before(&self) -> Duration {
-        self.driven
+        self.driven_before
     }
 
     /// How long the run was driven, by its entries.
     pub(super) fn driven(&self) -> Duration {
-        self.driven + self.last.since(self.attempt_began)
+        self.driven
     }
 
     /// The number of the entry that the ids of the calls of the last turn follow from: the same for whoever
@@ -281,3 +309,6 @@ impl Work {
         &self.cells[lost.map_or(0, |at| at + 1)..]
     }
 }
+
+#[cfg(test)]
+mod tests;

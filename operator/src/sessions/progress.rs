@@ -44,6 +44,10 @@ pub struct Progress {
     pub sandbox: Option<String>,
     /// What is in the sandbox's way.
     pub obstacle: Option<String>,
+    /// Why the store can't be used, while it is waited for.
+    pub store_away: Option<String>,
+    /// Why the run is begun anew, until it is.
+    pub anew: Option<String>,
     /// What was published: names and addresses.
     pub published: Vec<(String, String)>,
     /// What the reader should know.
@@ -68,7 +72,10 @@ impl Progress {
         match event {
             Event::Claimed { run, .. } => {
                 self.run = Some(*run);
-                "the run has its folder".clone_into(&mut self.message);
+                self.message = self
+                    .anew
+                    .take()
+                    .unwrap_or_else(|| "the run has its folder".to_owned());
                 true
             }
             Event::Resumed {
@@ -127,6 +134,11 @@ impl Progress {
                 self.published.push((name.clone(), uri.clone()));
                 name == "catalog.html"
             }
+            Event::StoreAway { problem } => self
+                .store_away
+                .replace(format!("waits for the store: {problem}"))
+                .is_none(),
+            Event::StoreBack => self.store_away.take().is_some(),
             Event::Warning(message) => {
                 if self.warnings.len() < WARNINGS {
                     self.warnings.push(message.clone());
@@ -148,6 +160,12 @@ impl Progress {
         let changed = self.stage != stage;
         self.stage = stage;
         changed
+    }
+
+    /// What was known of the run is of no use: another one is begun in its place.
+    pub fn begun_anew(&mut self, why: &str) -> bool {
+        self.anew = Some(why.to_owned());
+        false
     }
 
     /// The sandbox answers, by this name.
@@ -191,6 +209,34 @@ mod tests {
             progress.published,
             [("catalog.html".to_owned(), "s3://b".to_owned())]
         );
+    }
+
+    #[test]
+    fn what_is_begun_anew_says_why() {
+        let mut progress = Progress::default();
+        assert!(!progress.begun_anew("it can't be read"));
+        let run = "20261121T120000Z".parse().unwrap();
+        let folder = String::new();
+        assert!(progress.take(&Event::Claimed { run, folder }));
+        assert_eq!(progress.message, "it can't be read");
+        assert_eq!(progress.anew, None);
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_told_once() {
+        let mut progress = Progress::default();
+        let away = |problem: &str| Event::StoreAway {
+            problem: problem.into(),
+        };
+        assert!(!progress.take(&Event::StoreBack));
+        assert!(progress.take(&away("no answer")));
+        assert!(!progress.take(&away("no route")));
+        assert_eq!(
+            progress.store_away.as_deref(),
+            Some("waits for the store: no route")
+        );
+        assert!(progress.take(&Event::StoreBack));
+        assert_eq!(progress.store_away, None);
     }
 
     #[test]

@@ -254,11 +254,12 @@ async fn run(
     {
         return Ok(Ended::Adopted(Box::new(good)));
     }
-    let watch = move |event: &Event| {
+    let anew = |why: &str| change(&|progress| progress.begun_anew(why));
+    let watch = |event: &Event| {
         observer.observe(event);
         change(&|progress| progress.take(event));
     };
-    let outcome = go_on(&plan, &parts, known, &key, &watch).await?;
+    let outcome = go_on(&plan, &parts, known, &key, &watch, &anew).await?;
     if let Some(keep) = keep {
         make_room(&parts, keep, outcome.run, &key).await;
     }
@@ -273,21 +274,28 @@ async fn go_on(
     known: Option<RunId>,
     key: &Key,
     watch: &run::Watch<'_>,
+    anew: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Outcome, RunError> {
-    let known = match known {
+    let mut known = match known {
         Some(run) => Some(run),
         None => run::unfinished(plan, parts).await?,
     };
-    if let Some(run) = known {
+    let mut useless = Vec::new();
+    while let Some(run) = known {
         match run::resume(plan, parts, (run, Whose::Mine), watch).await {
             Err(error) if !error.is_resumable() => {
                 // What it had paid is lost; a journal that can't be gone on with must not stop everything.
                 let message = format!("run {run} can't be gone on with ({error}); it is begun anew");
                 tracing::warn!(catalog = %key, message);
-                watch(&Event::Warning(parts.redactor.redact(&message).into_owned()));
+                anew(&parts.redactor.redact(&message));
+                useless.push(run);
             }
             driven => return driven,
         }
+        // It may have been begun anew already, and nobody could tell.
+        known = run::unfinished(plan, parts)
+            .await?
+            .filter(|run| !useless.contains(run));
     }
     run::start(plan, parts, watch).await
 }

@@ -101,6 +101,10 @@ fn of_run(old: &CatalogStatus, run: &RunStatus, new: &CatalogStatus) -> Vec<News
         && before.and_then(|run| run.id.as_ref()) != Some(id)
         && !is(run, Reason::Adopted)
     {
+        if before.is_some_and(|before| before.id.is_some()) {
+            // Another one takes its place; what it had paid is lost.
+            told.push(news(true, "BegunAnew", "Run", message));
+        }
         let model = run.model.as_deref().unwrap_or("the model");
         told.push(news(
             false,

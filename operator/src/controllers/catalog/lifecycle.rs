@@ -2,6 +2,8 @@
 //!
 //! Must not know why a run was due, nor who writes the status.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,6 +19,8 @@ use crate::sessions::{Ended, Progress, Stage, Stop, Trouble};
 const HISTORY: usize = 10;
 /// How much of a message a status holds.
 const MESSAGE: usize = 1000;
+/// How long until a store that is away is asked again. It is the bucket of many Catalogs, or of one.
+const STORE_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the summary came to, for its condition: said once, when a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +47,8 @@ pub(super) fn follow(status: &mut CatalogStatus, progress: &Progress, now: Times
     run.iteration = progress.turn;
     run.usage = Some(usage(&progress.spent));
     run.sandbox.clone_from(&progress.sandbox);
-    let message = progress.obstacle.as_ref().unwrap_or(&progress.message);
+    let waits = progress.obstacle.as_ref().or(progress.store_away.as_ref());
+    let message = waits.unwrap_or(&progress.message);
     run.message = Some(cut(message, MESSAGE));
 }
 
@@ -189,6 +194,14 @@ fn failed(status: &mut CatalogStatus, reason: Reason, trouble: &Trouble, backoff
     }
     let attempt = run.attempt.max(1);
     match trouble.remedy {
+        // No try is spent on what the run stands on: it could not even begin, or has waited for as long as it could.
+        Remedy::Retry if trouble.kind == Kind::Store && trouble.resumable => {
+            enter(run, Phase::Pending, reason, now);
+            let seconds = STORE_AGAIN.as_secs();
+            let message = format!("it is tried again in {seconds} s: {}", trouble.message);
+            run.message = Some(cut(&message, MESSAGE));
+            run.next_attempt_at = now.checked_add(STORE_AGAIN).ok().map(Time);
+        }
         Remedy::Retry if attempt <= backoff_limit => {
             let pause = backoff(attempt);
             enter(run, Phase::Pending, Reason::BackingOff, now);

@@ -1,11 +1,13 @@
 //! Checks what agents hand in, and publishes it with its script.
 
+use bytes::Bytes;
+
 use super::Engine;
 use crate::agent::prompts::Role;
 use crate::html;
 use crate::run::event::Event;
-use crate::run::record::{Failure, Published, Record};
-use crate::run::{RunError, provenance, publish, script};
+use crate::run::record::{Failure, Record};
+use crate::run::{RunError, provenance, publish, report, script};
 use crate::store::Key;
 
 fn rules(role: Role) -> html::Rules {
@@ -77,30 +79,45 @@ impl Engine<'_> {
         self.redact(&script::script(kind, self.journal.run(), &facts, &cells))
     }
 
-    /// Writes what was redacted, unless it is there.
+    /// Writes what was redacted, unless it is there. What it is is noted before: whoever goes on, perhaps another
+    /// release that would make something else of it, knows what is there for its own.
     pub(super) async fn publish(&mut self, key: &Key, content: String) -> Result<(), RunError> {
         if self.state.is_published(key.name()) {
             return Ok(());
         }
-        let published = self.write(key, content).await?;
-        let bytes = published.bytes;
-        self.note(Record::Published(published)).await?;
-        self.published(key, bytes);
+        let (store, cancel, run) = (&*self.parts.store, &self.parts.cancel, self.journal.run());
+        let content = Bytes::from(content);
+        let mut published = publish::described(key, &content);
+        let noted = self.state.in_doubt(key.name()).cloned();
+        let is_there = match &noted {
+            Some(noted) => publish::is_there(store, cancel, run, key, noted).await?,
+            None => false,
+        };
+        match noted {
+            Some(noted) if is_there => published = noted,
+            noted => {
+                if noted.as_ref() != Some(&published) {
+                    self.note(Record::Published(published.clone())).await?;
+                }
+                publish::publish(store, cancel, run, key, &content, |_| false).await?;
+            }
+        }
+        self.state.is_written();
+        self.published(key, published.bytes);
         Ok(())
     }
 
-    pub(super) async fn write(&self, key: &Key, content: String) -> Result<Published, RunError> {
-        publish::publish(
-            &*self.parts.store,
-            &self.parts.cancel,
-            self.journal.run(),
-            key,
-            content,
-        )
-        .await
+    /// Writes the report, which follows from the entries. If another release has written it, it is there.
+    pub(super) async fn report(&self, key: &Key, content: String) -> Result<(), RunError> {
+        let content = Bytes::from(content);
+        let (store, cancel) = (&*self.parts.store, &self.parts.cancel);
+        let as_good = |there: &[u8]| report::is_of(&self.state, there);
+        publish::publish(store, cancel, self.journal.run(), key, &content, as_good).await?;
+        self.published(key, content.len() as u64);
+        Ok(())
     }
 
-    pub(super) fn published(&self, key: &Key, bytes: u64) {
+    fn published(&self, key: &Key, bytes: u64) {
         (self.watch)(&Event::Published {
             name: key.name().to_owned(),
             uri: self.parts.store.uri(key),

@@ -76,6 +76,38 @@ fn a_good_run_leaves_its_pages_and_answers_the_request() {
 }
 
 #[test]
+fn a_bucket_that_is_away_spends_no_try() {
+    let away = |remedy, resumable| {
+        Ended::Failed(Trouble {
+            kind: Kind::Store,
+            message: "the store can't be reached".into(),
+            remedy,
+            resumable,
+        })
+    };
+    let mut status = begun();
+    for time in 0..20 {
+        let second = time * 100;
+        ends(&mut status, &away(Remedy::Retry, true), None, second);
+        let run = status.run.as_mut().unwrap();
+        assert_eq!((run.phase, run.attempt), (Some(Phase::Pending), 1));
+        assert_eq!(run.reason.as_deref(), Some("StorageFailed"));
+        assert_eq!(run.next_attempt_at, Some(Time(at(second + 30))));
+        assert_eq!(run.id.as_deref(), Some("20261121T120000Z"));
+        let message = run.message.as_deref().unwrap();
+        assert_eq!(message, "it is tried again in 30 s: the store can't be reached");
+        assert_eq!(status.history.len(), 0);
+    }
+    // What is in a run's way there is a failure, and so is what time does not heal.
+    let mut spent = begun();
+    ends(&mut spent, &away(Remedy::Retry, false), None, 0);
+    assert_eq!(spent.run.unwrap().reason.as_deref(), Some("BackingOff"));
+    let mut refused = begun();
+    ends(&mut refused, &away(Remedy::Change, true), None, 0);
+    assert_eq!(refused.run.unwrap().phase, Some(Phase::Failed));
+}
+
+#[test]
 fn a_summary_that_failed_leaves_the_catalog() {
     let mut status = begun();
     let ended = Ended::Succeeded(Box::new(outcome(Some("no baseline"))));

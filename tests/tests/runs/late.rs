@@ -1,0 +1,124 @@
+//! A store whose listings are late: what was written is there for who asks by name, and not yet in a list.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cataloger::run::{self, Kind, Parts, Sandboxes};
+use cataloger::store::{
+    ContentType, Creation, DirectoryStore, Key, Listing, Meta, Object, Page, Store, StoreError,
+};
+
+use crate::scene::{self, Scene};
+use crate::stage::{Warm, resume, start};
+
+/// A directory that lists nothing of what was written since.
+#[derive(Debug)]
+struct Late {
+    store: DirectoryStore,
+    hidden: Mutex<BTreeSet<String>>,
+}
+
+impl Late {
+    fn hide(&self, key: &Key) {
+        self.hidden.lock().unwrap().insert(key.as_str().to_owned());
+    }
+
+    /// All that is there is listed now.
+    fn catch_up(&self) {
+        self.hidden.lock().unwrap().clear();
+    }
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn head(&self, key: &Key) -> Result<Option<Meta>, StoreError> {
+        self.store.head(key).await
+    }
+
+    async fn put(&self, key: &Key, content: Bytes, content_type: ContentType) -> Result<(), StoreError> {
+        self.hide(key);
+        self.store.put(key, content, content_type).await
+    }
+
+    async fn create(
+        &self,
+        key: &Key,
+        content: Bytes,
+        content_type: ContentType,
+    ) -> Result<Creation, StoreError> {
+        self.hide(key);
+        self.store.create(key, content, content_type).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.store.delete(key).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page, StoreError> {
+        let mut page = self.store.list(listing).await?;
+        let hidden = self.hidden.lock().unwrap();
+        page.objects.retain(|it| !hidden.contains(it.key.as_str()));
+        // A folder is seen once something in it is.
+        let hides = |folder: &Key| {
+            let folder = format!("{}/", folder.as_str());
+            hidden.iter().any(|key| key.starts_with(&folder))
+        };
+        page.folders.retain(|folder| !hides(folder));
+        Ok(page)
+    }
+
+    fn uri(&self, key: &Key) -> String {
+        self.store.uri(key)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_that_are_late_lose_and_overwrite_nothing() {
+    let scene = Scene::new().await;
+    let (plan, warm) = (scene.plan(), Warm::new().await);
+    let store = Arc::new(Late {
+        store: DirectoryStore::open(scene.pages()).await.unwrap(),
+        hidden: Mutex::default(),
+    });
+    let parts = async || Parts {
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        sandboxes: Arc::clone(&warm) as Arc<dyn Sandboxes>,
+        ..scene.parts(&plan).await
+    };
+    // Cut off in its middle, and gone on with by name: no list is needed for that.
+    let first = parts().await;
+    let watch = |event: &run::Event| {
+        if matches!(event, run::Event::Ran { .. }) {
+            first.cancel.cancel();
+        }
+    };
+    let stopped = run::start(&plan, &first, &watch).await.unwrap_err();
+    assert_eq!(stopped.kind(), Kind::Interrupted, "{stopped}");
+    let run = scene.only();
+    let asked = scene.server.requests().len();
+    let outcome = resume(&plan, &parts().await, run).await.0.unwrap();
+    assert_eq!(outcome.run, run);
+    assert_eq!(scene.server.requests().len(), 6, "{asked} before");
+    let before = scene::is_whole(&scene.pages(), &run.to_string());
+
+    // Who begins another one does not see it, and leaves it alone all the same.
+    let (second, _) = start(&plan, &parts().await).await;
+    let second = second.unwrap().run;
+    assert_ne!(second, run);
+    assert_eq!(scene::is_whole(&scene.pages(), &run.to_string()), before);
+    scene::is_whole(&scene.pages(), &second.to_string());
+
+    // Nothing is removed because it is not listed; and once it is, all is known.
+    let kept = parts().await;
+    let removed = run::retain(&*kept.store, &kept.layout, &kept.cancel, 1, &[]).await;
+    assert_eq!(removed.unwrap(), []);
+    store.catch_up();
+    let good = run::last_good(&*kept.store, &kept.layout, &kept.cancel).await;
+    assert_eq!(good.unwrap().unwrap().run, second);
+}
