@@ -1,10 +1,11 @@
 //! Operators that come and go while runs are under way.
 
 use cataloger::api::catalog::Phase;
-use cataloger_tests::author::Author;
+use cataloger_tests::author::{Author, Move};
 use cataloger_tests::model_server::ModelServer;
 use cataloger_tests::operator::{NODE, Operator, Settings, Tenant, phase, until};
 use cataloger_tests::served::Served;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::json;
@@ -24,7 +25,7 @@ async fn at_work(tenant: &Tenant<'_>, name: &str, server: &ModelServer) {
 }
 
 /// How often each turn of each agent was asked for.
-fn paid_once(server: &ModelServer) {
+pub(crate) fn paid_once(server: &ModelServer) {
     let mut turns: Vec<_> = server
         .requests()
         .iter()
@@ -174,4 +175,51 @@ async fn a_restart_buys_no_run() {
     let after = tenant.catalogs().get(&name).await.unwrap();
     assert_eq!(after.metadata.resource_version, before.metadata.resource_version);
     assert_eq!(server.requests().len(), asked);
+}
+
+/// An author who is at work while both replicas are replaced.
+fn long() -> Author {
+    let mut author = slow(2);
+    let code = (1..=6).map(|turn| Move::Execute(format!("turn_{turn} = {turn}\nturn_{turn}")));
+    author.catalog.splice(1..1, code);
+    author
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_update_in_the_middle_of_ten_runs_costs_nothing() {
+    const RUNS: usize = 10;
+    let Some(operator) = Operator::own("rolling", &settings().replicas(2)).await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let author = long();
+    let turns = author.catalog.len() + author.summary.len();
+    let server = model(author).await;
+    let (choice, url) = (anthropic(&tenant, &server).await, shop.reader());
+    let names: Vec<String> = (1..=RUNS).map(|number| format!("rolled-{number}")).collect();
+    for name in &names {
+        tenant.begin(name, &url, choice.clone()).await;
+    }
+    server.asked(RUNS).await;
+    let before = operator.pods().await;
+    let deployments: Api<Deployment> = Api::namespaced(operator.cluster.admin.clone(), &operator.system());
+    deployments.restart("cataloger").await.unwrap();
+    let rolled = |it: &Deployment| {
+        let Some(status) = &it.status else { return false };
+        let all = [status.replicas, status.updated_replicas, status.ready_replicas];
+        status.observed_generation == it.metadata.generation && all == [Some(2); 3]
+    };
+    let patience = std::time::Duration::from_mins(3);
+    until(&deployments, "cataloger", patience, rolled).await.unwrap();
+    // The runs were under way all the time.
+    assert!(server.requests().len() < RUNS * turns);
+    for pod in operator.pods().await {
+        assert!(!before.iter().any(|old| old.metadata.uid == pod.metadata.uid));
+    }
+    for name in &names {
+        let status = tenant.succeeded(name).await.status.unwrap();
+        assert_eq!((status.history.len(), status.history[0].attempts), (1, 1));
+    }
+    assert_eq!(server.requests().len(), RUNS * turns, "as undisturbed");
+    assert_eq!(server.problems(), Vec::<String>::new());
 }
