@@ -46,7 +46,7 @@ pub struct Progress {
     pub obstacle: Option<String>,
     /// Why the store can't be used, while it is waited for.
     pub store_away: Option<String>,
-    /// Why the run is begun anew, until it is.
+    /// Why another run was begun in place of the one that was known.
     pub anew: Option<String>,
     /// What was published: names and addresses.
     pub published: Vec<(String, String)>,
@@ -72,10 +72,7 @@ impl Progress {
         match event {
             Event::Claimed { run, .. } => {
                 self.run = Some(*run);
-                self.message = self
-                    .anew
-                    .take()
-                    .unwrap_or_else(|| "the run has its folder".to_owned());
+                "the run has its folder".clone_into(&mut self.message);
                 true
             }
             Event::Resumed {
@@ -209,17 +206,6 @@ mod tests {
             progress.published,
             [("catalog.html".to_owned(), "s3://b".to_owned())]
         );
-    }
-
-    #[test]
-    fn what_is_begun_anew_says_why() {
-        let mut progress = Progress::default();
-        assert!(!progress.begun_anew("it can't be read"));
-        let run = "20261121T120000Z".parse().unwrap();
-        let folder = String::new();
-        assert!(progress.take(&Event::Claimed { run, folder }));
-        assert_eq!(progress.message, "it can't be read");
-        assert_eq!(progress.anew, None);
     }
 
     #[test]

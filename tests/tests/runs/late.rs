@@ -1,7 +1,9 @@
-//! A store whose listings are late: what was written is there for who asks by name, and not yet in a list.
+//! A store whose listings are late: what was written is there for who asks by name, and not yet in a list. One whose
+//! answers are.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,6 +11,8 @@ use cataloger::run::{self, Kind, Parts, Sandboxes};
 use cataloger::store::{
     ContentType, Creation, DirectoryStore, Key, Listing, Meta, Object, Page, Store, StoreError,
 };
+use cataloger_tests::faults::{Act, Moment, Points, Proxy};
+use cataloger_tests::s3;
 
 use crate::scene::{self, Scene};
 use crate::stage::{Warm, resume, start};
@@ -121,4 +125,28 @@ async fn listings_that_are_late_lose_and_overwrite_nothing() {
     store.catch_up();
     let good = run::last_good(&*kept.store, &kept.layout, &kept.cancel).await;
     assert_eq!(good.unwrap().unwrap().run, second);
+}
+
+/// Each answer takes a third of a second longer than it should.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_slow_only_takes_longer() {
+    let bucket = s3::Server::start();
+    let points = Points::new(|seen| match seen.moment {
+        Moment::Before => Act::Wait(Duration::from_millis(300)),
+        Moment::After { .. } => Act::Pass,
+    });
+    let proxy = Proxy::bucket(bucket.endpoint(), &points).await;
+    let scene = Scene::new().await;
+    let began = Instant::now();
+    let command = scene.command(&["--output", "s3://pages/docs"]).await;
+    let output = command.bucket(&proxy.url()).run().await;
+    assert_eq!(output.code(), Some(0), "{}", output.stderr);
+    assert!(
+        !output.stderr.contains("waits for the store"),
+        "{}",
+        output.stderr
+    );
+    assert!(began.elapsed() > Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(output.stdout.lines().count(), 5);
+    assert_eq!(scene.server.requests().len(), 6);
 }

@@ -49,7 +49,12 @@ pub(super) fn follow(status: &mut CatalogStatus, progress: &Progress, now: Times
     run.sandbox.clone_from(&progress.sandbox);
     let waits = progress.obstacle.as_ref().or(progress.store_away.as_ref());
     let message = waits.unwrap_or(&progress.message);
-    run.message = Some(cut(message, MESSAGE));
+    // As long as it runs: what is said of each moment is soon something else.
+    let message = match &progress.anew {
+        Some(why) => format!("{message}; {why}"),
+        None => message.clone(),
+    };
+    run.message = Some(cut(&message, MESSAGE));
 }
 
 /// The run waits, or is told why it can't go on.

@@ -76,6 +76,33 @@ fn a_good_run_leaves_its_pages_and_answers_the_request() {
 }
 
 #[test]
+fn what_is_begun_anew_says_why() {
+    let mut status = begun();
+    status.run.as_mut().unwrap().id = Some("20261120T120000Z".into());
+    let before = status.clone();
+    let mut progress = Progress {
+        run: "20261121T120000Z".parse().ok(),
+        ..Progress::default()
+    };
+    progress.begun_anew("run 20261120T120000Z can't be gone on with (it is damaged); it is begun anew");
+    "the sandbox is being made".clone_into(&mut progress.message);
+    follow(&mut status, &progress, at(1));
+    let told = crate::controllers::catalog::events::events(&before, &status);
+    let told: Vec<_> = told
+        .iter()
+        .map(|news| (news.reason.as_str(), news.message.as_str()))
+        .collect();
+    assert_eq!(
+        told[0],
+        (
+            "BegunAnew",
+            "the sandbox is being made; run 20261120T120000Z can't be gone on with (it is damaged); it is begun anew"
+        )
+    );
+    assert_eq!(told[1].0, "RunStarted");
+}
+
+#[test]
 fn a_bucket_that_is_away_spends_no_try() {
     let away = |remedy, resumable| {
         Ended::Failed(Trouble {
