@@ -3,13 +3,17 @@
 //!
 //! For the tests' own cluster: elsewhere there are neither those servers nor a log of who asked for what.
 
+mod away;
 mod changes;
 mod compare;
 mod gitops;
 mod leaders;
 mod lease;
 mod lives;
+mod orphans;
+mod outside;
 mod providers;
+mod replicas;
 mod reruns;
 mod runs;
 mod tenants;
