@@ -187,8 +187,12 @@ fn ready(status: &CatalogStatus, facts: &Facts<'_>) -> Says {
                 Reason::LastRunFailed,
                 format!("{of}; no later run can begin: {}", problem.message),
             ),
-            (Some(run), _) if is(run, Reason::Adopted) => says(Truth::True, Reason::Adopted, of),
-            _ => says(Truth::True, Reason::Succeeded, of),
+            (_, Some(problem)) => {
+                let waits = format!("{of}; a later run waits: {}", problem.message);
+                says(Truth::True, Reason::Succeeded, waits)
+            }
+            (Some(run), None) if is(run, Reason::Adopted) => says(Truth::True, Reason::Adopted, of),
+            (_, None) => says(Truth::True, Reason::Succeeded, of),
         };
     }
     if let Some(problem) = facts.problem {

@@ -179,6 +179,36 @@ fn conditions_are_read_right_in_every_state() {
 }
 
 #[test]
+fn a_good_catalog_says_what_its_next_run_waits_for() {
+    let mut status = CatalogStatus {
+        run: Some(run(Phase::Pending, Reason::BudgetUsedUp, "new")),
+        artifacts: Some(good("new")),
+        ..CatalogStatus::default()
+    };
+    let (wanted, problem) = (wanted("new"), problem(Reason::BudgetUsedUp, true));
+    let facts = Facts {
+        wanted: Some(&wanted),
+        suspended: false,
+        problem: Some(&problem),
+        obstacle: None,
+        summary: None,
+        generation: Some(3),
+        now: at(0),
+    };
+    update(&mut status, &facts);
+    let is = |kind: &str| status.conditions.iter().find(|it| it.type_ == kind).unwrap();
+    assert_eq!(
+        (is("Ready").status.as_str(), is("Reconciling").status.as_str()),
+        ("True", "False")
+    );
+    let message = &is("Ready").message;
+    assert!(
+        message.contains("; a later run waits: ") && message.ends_with(&problem.message),
+        "{message}"
+    );
+}
+
+#[test]
 fn times_change_with_the_truth_and_not_with_the_words() {
     let mut status = CatalogStatus::default();
     let wanted = wanted("new");
