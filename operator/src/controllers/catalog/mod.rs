@@ -56,6 +56,9 @@ use crate::store::Store;
 
 /// How often a Catalog is looked at for which nothing happens: what nobody tells of is found then.
 const REST: Duration = Duration::from_hours(1);
+/// How often, if its prompts are its own: all ConfigMaps of a cluster would have to be watched to hear of a change.
+const PROMPTS: Duration = Duration::from_mins(1);
+
 
 /// What the controller works with.
 pub struct Context {
@@ -180,11 +183,12 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
         for news in events::events(&old, &decision.status) {
             context.announcer.tell(catalog.object_ref(&()), news.into());
         }
+    let rest = rest(catalog);
     }
     if over {
         context.sessions.forget(&key);
         context.sessions.look_at(key);
-        return Ok((Action::requeue(REST), Reconciled::Ok));
+        return Ok((Action::requeue(rest), Reconciled::Ok));
     }
     match decision.next {
         Next::Stop(why) => context.sessions.stop(&key.uid, why),
@@ -199,6 +203,15 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
     }
     Ok((Action::requeue(decision.again), decision.outcome))
 }
+/// When to look again while nothing is heard.
+fn rest(catalog: &Catalog) -> Duration {
+    if catalog.spec.prompts.is_some() {
+        PROMPTS
+    } else {
+        REST
+    }
+}
+
 
 /// Whether a change is worth a write now. What a run is at changes with each turn; that is written now and then.
 fn may_write(key: &Key, old: &CatalogStatus, new: &CatalogStatus, context: &Context) -> bool {
@@ -307,12 +320,12 @@ async fn decide(
     }
     let wanted = valid.as_ref().ok().map(|valid| &valid.wanted);
     let again = match &then {
-        Next::Wait(left) => (*left).clamp(Duration::from_millis(200), REST),
+        Next::Wait(left) => (*left).clamp(Duration::from_millis(200), rest(catalog)),
         Next::Follow | Next::Stop(_) => FOLLOW,
         Next::Begin { .. } if start.is_some() => FOLLOW,
         _ => match &problem {
             Some(why) if why.passes => patience(reconciling_since(old, why), now),
-            _ => REST,
+            _ => rest(catalog),
         },
     };
     conditions::update(
