@@ -130,6 +130,7 @@ async fn drive(
         () = cancel.cancelled() => return Err(RunError::Interrupted.into()),
     };
     let parts = Parts {
+        proven: Arc::default(),
         store,
         layout,
         model,

@@ -21,7 +21,7 @@ use super::workplace::Workplace;
 use super::{Kind, Parts, Plan, RunError, report, sha256};
 use crate::agent::Step;
 use crate::agent::prompts::Role;
-use crate::store::{RunId, preflight};
+use crate::store::RunId;
 
 /// How many names are tried for a run.
 const NAMES: u32 = 100;
@@ -32,7 +32,10 @@ pub async fn start(plan: &Plan, parts: &Parts, watch: &Watch<'_>) -> Result<Outc
     parts.stop().check()?;
     watch(&Event::Phase(Phase::Preparing));
     // To its end, also when nobody wants the run any more: it must remove what it writes.
-    let proof = preflight::prove(&*parts.store, &parts.layout, prover(plan)).await?;
+    let proof = parts
+        .proven
+        .prove(&*parts.store, &parts.layout, prover(plan))
+        .await?;
     parts.stop().check()?;
     let leftover = proof.leftover.map(|leftover| {
         format!("an object of the preflight stays, and old runs can't be removed: {leftover}")

@@ -50,6 +50,7 @@ use crate::llm::prices::Prices;
 use crate::llm::{Model, ModelSpec};
 use crate::redact::Redactor;
 use crate::sandbox::{BootId, Sandbox, SandboxError, Variables};
+use crate::store::preflight::Proven;
 use crate::store::{Layout, RunId, Store};
 
 /// What is asked for.
@@ -118,6 +119,8 @@ pub struct Subject {
 pub struct Parts {
     /// Where pages and journal are kept.
     pub store: Arc<dyn Store>,
+    /// Whether it was proved to be fit.
+    pub proven: Arc<Proven>,
     /// What is called how there.
     pub layout: Layout,
     /// Who answers.

@@ -23,7 +23,9 @@ use tracing::{Instrument as _, info_span};
 
 pub use self::progress::{Progress, Stage};
 use self::queue::{Place, Queue};
-pub use self::session::{Assignment, CleanUp, Ended, MakeSandboxes, SandboxNews, StoreAt, Tell, Trouble};
+pub use self::session::{
+    Assignment, CleanUp, Ended, MakeSandboxes, OwnStore, SandboxNews, StoreAt, Tell, Trouble,
+};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::metrics::labels::RunOutcome;
 

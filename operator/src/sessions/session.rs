@@ -18,6 +18,7 @@ use crate::run::{self, Event, GoodRun, Kind, Outcome, Parts, Plan, Remedy, RunEr
 use crate::runtime::fence::{Fence, FencedSandboxes, FencedStore};
 use crate::runtime::metered::{MeteredSandboxes, MeteredStore};
 use crate::runtime::metrics::{Metrics, RunObserver};
+use crate::store::preflight::Proven;
 use crate::store::{Layout, RunId, S3Options, S3Store, Store};
 
 /// What is heard of a sandbox while a run gets one.
@@ -43,9 +44,18 @@ pub type CleanUp = Box<dyn FnOnce(RunId) -> BoxFuture<'static, ()> + Send>;
 #[derive(Clone)]
 pub enum StoreAt {
     /// The operator's own bucket, which is open.
-    Own(Arc<dyn Store>),
+    Own(OwnStore),
     /// Somebody else's.
     Theirs(Box<S3Options>),
+}
+
+/// The operator's own bucket, for all of its runs.
+#[derive(Clone)]
+pub struct OwnStore {
+    /// The bucket.
+    pub store: Arc<dyn Store>,
+    /// Whether it was proved to be fit.
+    pub proven: Arc<Proven>,
 }
 
 /// All that a session needs.
@@ -213,9 +223,12 @@ async fn run(
         metrics,
         fence,
     } = assignment;
-    let store: Arc<dyn Store> = match store {
-        StoreAt::Own(store) => store,
-        StoreAt::Theirs(options) => Arc::new(S3Store::open(*options).await?),
+    let OwnStore { store, proven } = match store {
+        StoreAt::Own(own) => own,
+        StoreAt::Theirs(options) => OwnStore {
+            store: Arc::new(S3Store::open(*options).await?),
+            proven: Arc::default(),
+        },
     };
     let store = MeteredStore::new(store, metrics.clone());
     let store: Arc<dyn Store> = Arc::new(FencedStore::new(Arc::new(store), fence.clone()));
@@ -235,6 +248,7 @@ async fn run(
     };
     let parts = Parts {
         store,
+        proven,
         layout,
         model,
         sandboxes: Arc::new(FencedSandboxes::new(
@@ -247,11 +261,9 @@ async fn run(
         cancel: tokens.cancel,
         hand_over: tokens.hand_over,
     };
-    if adopt
-        && let Some(subject) = &plan.claimant.subject
-        && let Some(good) = run::last_good(&*parts.store, &parts.layout, &parts.cancel).await?
-        && good.is_of(subject)
-    {
+    // Both are looked for at once: nothing else happens before the sandbox is made.
+    let (good, known) = tokio::try_join!(adoptable(adopt, &plan, &parts), begun(known, &plan, &parts))?;
+    if let Some(good) = good {
         return Ok(Ended::Adopted(Box::new(good)));
     }
     let anew = |why: &str| change(&|progress| progress.begun_anew(why));
@@ -266,20 +278,32 @@ async fn run(
     Ok(Ended::Succeeded(Box::new(outcome)))
 }
 
-/// Goes on with the run that is known, or with one that a session before this began and could not tell of; else
-/// begins one.
+/// A good run that stands for this one, if one may.
+async fn adoptable(adopt: bool, plan: &Plan, parts: &Parts) -> Result<Option<GoodRun>, RunError> {
+    let Some(subject) = plan.claimant.subject.as_ref().filter(|_| adopt) else {
+        return Ok(None);
+    };
+    let good = run::last_good(&*parts.store, &parts.layout, &parts.cancel).await?;
+    Ok(good.filter(|good| good.is_of(subject)))
+}
+
+/// The run that is known, or one that a session before this began and could not tell of.
+async fn begun(known: Option<RunId>, plan: &Plan, parts: &Parts) -> Result<Option<RunId>, RunError> {
+    match known {
+        Some(run) => Ok(Some(run)),
+        None => run::unfinished(plan, parts).await,
+    }
+}
+
+/// Goes on with the run that was begun; else begins one.
 async fn go_on(
     plan: &Plan,
     parts: &Parts,
-    known: Option<RunId>,
+    mut known: Option<RunId>,
     key: &Key,
     watch: &run::Watch<'_>,
     anew: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Outcome, RunError> {
-    let mut known = match known {
-        Some(run) => Some(run),
-        None => run::unfinished(plan, parts).await?,
-    };
     let mut useless = Vec::new();
     while let Some(run) = known {
         match run::resume(plan, parts, (run, Whose::Mine), watch).await {

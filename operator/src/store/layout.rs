@@ -524,14 +524,14 @@ impl Layout {
 
     /// Whether something of a run is there: pages, comments or a journal.
     pub async fn is_taken(&self, store: &dyn Store, run: RunId) -> Result<bool, StoreError> {
-        for folder in [self.run_folder(run), self.journal_folder(run)] {
+        let first = |folder| {
             let mut listing = Listing::of(Some(folder), Depth::Everything);
             listing.limit = 1;
-            if !store.list(&listing).await?.objects.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+            listing
+        };
+        let (pages, journal) = (first(self.run_folder(run)), first(self.journal_folder(run)));
+        let (pages, journal) = tokio::try_join!(store.list(&pages), store.list(&journal))?;
+        Ok(!pages.objects.is_empty() || !journal.objects.is_empty())
     }
 
     /// The first run from a moment on of which nothing is there. It is a guess, and no claim: others may take

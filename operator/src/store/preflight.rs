@@ -3,10 +3,12 @@
 //! Some servers take `If-None-Match: *` and overwrite all the same. Two operators on such a store would both
 //! believe that a run is theirs.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::error::{Class, StoreError};
 use super::layout::Probe;
@@ -59,6 +61,35 @@ impl PreflightError {
             Self::Store(error) => error.class(),
             Self::ConditionIgnored { .. } | Self::Untrue { .. } => Class::Stop,
         }
+    }
+}
+
+/// How long a proof holds: servers are replaced by other releases.
+const HOLDS: Duration = Duration::from_hours(1);
+
+/// Whether one store was proved, and when: so that not each run of an operator proves its bucket anew.
+#[derive(Debug, Default)]
+pub struct Proven(Mutex<Option<Instant>>);
+
+impl Proven {
+    /// Proves the store, if it was not lately. What an earlier life of the owner has left there goes all the same.
+    pub async fn prove(
+        &self,
+        store: &dyn Store,
+        layout: &Layout,
+        owner: Option<u64>,
+    ) -> Result<Proof, PreflightError> {
+        let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.is_some_and(|at| at.elapsed() < HOLDS) {
+            let leftover = remove_abandoned(store, layout, owner).await.err();
+            return Ok(Proof { leftover });
+        }
+        let proof = prove(store, layout, owner).await?;
+        // What stays behind is said each time.
+        if proof.leftover.is_none() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(proof)
     }
 }
 

@@ -183,6 +183,7 @@ async fn overrun(
     let mut providers = scene.server.providers();
     providers.openai.api = api;
     let parts = Parts {
+        proven: std::sync::Arc::default(),
         sandboxes: Arc::clone(warm) as Arc<dyn Sandboxes>,
         model: Arc::new(chain(&providers, std::slice::from_ref(&plan.model))),
         ..scene.parts(&plan).await
@@ -370,6 +371,7 @@ async fn time_ends_a_run_while_a_model_thinks() {
             ..scene.plan()
         };
         let parts = Parts {
+            proven: std::sync::Arc::default(),
             sandboxes: Arc::clone(&warm) as Arc<dyn Sandboxes>,
             ..scene.parts(&plan).await
         };
@@ -408,6 +410,7 @@ async fn slow_code_ends_with_the_time_of_its_agent() {
         ..scene.plan()
     };
     let parts = Parts {
+        proven: std::sync::Arc::default(),
         sandboxes: Warm::new().await,
         ..scene.parts(&plan).await
     };

@@ -279,6 +279,7 @@ impl Scene {
         let mut models = vec![plan.model.clone()];
         models.extend(plan.fallbacks.iter().cloned());
         Parts {
+            proven: std::sync::Arc::default(),
             store: Arc::new(DirectoryStore::open(pages).await.unwrap()),
             layout: Layout::new(Prefix::root()),
             model: Arc::new(chain(&self.server.providers(), &models)),

@@ -31,8 +31,8 @@ use crate::runtime::http::{self, HttpError};
 use crate::runtime::lease::{self, LeaseError, LeaseOptions};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::prompts::{self, Mounted};
-use crate::sessions::Sessions;
-use crate::store::{S3Store, Store, StoreError};
+use crate::sessions::{OwnStore, Sessions};
+use crate::store::{S3Store, StoreError};
 
 /// Why the operator can't go on.
 #[derive(Debug, Error)]
@@ -113,8 +113,11 @@ async fn operate(arguments: OperatorArguments) -> Result<(), OperatorError> {
             Mounted::watch(directory.clone(), prompts::EVERY, metrics.clone(), tell).await?
         }
     };
-    let store: Option<Arc<dyn Store>> = match &settings.bucket {
-        Some(own) => Some(Arc::new(S3Store::open(own.options.clone()).await?)),
+    let store = match &settings.bucket {
+        Some(own) => Some(OwnStore {
+            store: Arc::new(S3Store::open(own.options.clone()).await?),
+            proven: Arc::default(),
+        }),
         None => None,
     };
     let models = Http::new(&settings.model.providers.timeouts)?;
@@ -167,7 +170,7 @@ struct Parts {
     announcer: Announcer,
     identity: String,
     mounted: Mounted,
-    store: Option<Arc<dyn Store>>,
+    store: Option<OwnStore>,
     models: Http,
 }
 

@@ -165,7 +165,7 @@ async fn store(context: &Context, key: &Key, valid: &Valid) -> Result<(StoreAt, 
                 message: "the operator has no bucket of its own".to_owned(),
                 passes: false,
             })?;
-            return Ok((StoreAt::Own(Arc::clone(own)), Vec::new()));
+            return Ok((StoreAt::Own(own.clone()), Vec::new()));
         }
         Bucket::Theirs { options, secret } => (options, secret),
     };

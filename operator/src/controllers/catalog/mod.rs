@@ -51,8 +51,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
 use crate::sandbox::InstallationSecret;
 use crate::sessions::queue::Place;
-use crate::sessions::{Assignment, Key, Sessions, View};
-use crate::store::Store;
+use crate::sessions::{Assignment, Key, OwnStore, Sessions, View};
 
 /// How often a Catalog is looked at for which nothing happens: what nobody tells of is found then.
 const REST: Duration = Duration::from_hours(1);
@@ -75,7 +74,7 @@ pub struct Context {
     /// Connections to models.
     pub http: Http,
     /// The operator's own bucket.
-    pub store: Option<Arc<dyn Store>>,
+    pub store: Option<OwnStore>,
     /// The operator's own secrets, to be hidden.
     pub secrets: Vec<SecretString>,
     /// What the keys of sandboxes are derived from.

@@ -190,6 +190,7 @@ pub(crate) async fn share(turns: u32) {
     let (of_store, of_model, of_sandbox) = (Spent::default(), Spent::default(), Spent::default());
     let database = "sqlite:////nowhere/shop.db".to_owned().into();
     let parts = Parts {
+        proven: std::sync::Arc::default(),
         store: Arc::new(Timed(store, of_store.clone())),
         layout: Layout::new(Prefix::root()),
         model: Arc::new(Timed(model, of_model.clone())),
