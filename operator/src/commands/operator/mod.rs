@@ -192,7 +192,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     let name = format!("{}-installation", parts.settings.installation);
     let installation = installation::secret(&parts.client, &parts.settings.home, &name).await?;
     let (sessions, looks) = Sessions::new(parts.settings.most_runs, parts.metrics.clone());
-    let accounts = Accounts::new(parts.client.clone(), &parts.settings)?;
+    let accounts = Accounts::new(parts.client.clone(), &parts.settings, parts.metrics.clone())?;
     let grace = parts.settings.grace;
     let context = Arc::new(Context {
         client: parts.client,

@@ -17,6 +17,8 @@ use super::{ProviderKey, Verdict};
 use crate::api::{ModelProvider, ModelProviderSpec};
 use crate::llm::account::{Books, Desk};
 use crate::llm::{Http, Timeouts};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::labels::{Kind, Reconciled};
 
 /// How often a key that works is looked at.
 const USUAL: Duration = Duration::from_hours(1);
@@ -37,6 +39,7 @@ pub(super) struct Tools {
     pub(super) allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Hears of a provider that can be used now, or not any more.
     pub(super) tell: Box<dyn Fn(ProviderKey) + Send + Sync>,
+    pub(super) metrics: Metrics,
 }
 
 /// One provider.
@@ -222,6 +225,7 @@ async fn look(provider: &Provider, tools: &Tools, looks: &mut Looks) {
     if Instant::now() < looks.next {
         return;
     }
+    let began = Instant::now();
     let (standing, proved) = match &found {
         Err(problem) => {
             let message = format!("{problem}: this operator can't make sense of it");
@@ -229,7 +233,20 @@ async fn look(provider: &Provider, tools: &Tools, looks: &mut Looks) {
         }
         Ok(found) => of(&found.spec, provider, tools).await,
     };
+    tools
+        .metrics
+        .reconciled(Kind::Provider, outcome(standing.reason), began.elapsed());
     settle(provider, generation, standing, proved, looks);
+}
+
+/// For who counts.
+fn outcome(reason: Reason) -> Reconciled {
+    match reason {
+        Reason::Unreachable => Reconciled::Retry,
+        _ if reason.is_stalled() => Reconciled::Stalled,
+        _ if reason.waits() => Reconciled::Waiting,
+        _ => Reconciled::Ok,
+    }
 }
 
 async fn of(spec: &ModelProviderSpec, provider: &Provider, tools: &Tools) -> (Standing, bool) {

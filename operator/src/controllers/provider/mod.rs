@@ -37,6 +37,8 @@ use super::settings::Settings;
 use crate::api::ModelProvider;
 use crate::llm::account::{Account, Refused, Ticket, Unlimited, Worst};
 use crate::llm::{Http, ModelError};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::labels::Leave;
 
 pub use money::unpriced;
 pub use reason::Reason;
@@ -168,7 +170,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Accounts {
     /// Of no provider yet: see [`Accounts::run`].
-    pub fn new(client: Client, settings: &Settings) -> Result<Self, ModelError> {
+    pub fn new(client: Client, settings: &Settings, metrics: Metrics) -> Result<Self, ModelError> {
         let timeouts = settings.model.providers.timeouts;
         let ears = Arc::new(Ears::default());
         let (allowed, tell) = (settings.allowed.base_urls.clone(), Arc::clone(&ears));
@@ -178,6 +180,7 @@ impl Accounts {
             timeouts,
             allowed: Box::new(move |url| allowed.allow(url)),
             tell: Box::new(move |key| tell.tell(&key)),
+            metrics,
         };
         let mut namespaces = settings.namespaces.clone();
         if let Some((namespace, _)) = &settings.model.provider
@@ -345,7 +348,21 @@ impl Account for Payer {
                 message: format!("{} is not there: create it, or name another one", self.key),
             });
         };
-        provider.desk.admit(worst, deadline, waits).await
+        let mut waited = false;
+        let answer = {
+            let mut waits = |what| {
+                waited = true;
+                waits(what);
+            };
+            provider.desk.admit(worst, deadline, &mut waits).await
+        };
+        self.accounts.0.tools.metrics.leave_asked(match &answer {
+            Ok(_) if waited => Leave::Waited,
+            Ok(_) => Leave::Given,
+            Err(Refused::UsedUp { .. }) => Leave::UsedUp,
+            Err(_) => Leave::Refused,
+        });
+        answer
     }
 
     fn key_refused(&self, message: &str) {

@@ -163,6 +163,20 @@ labels! {
 }
 
 labels! {
+    /// What a request to a provider's models was told.
+    Leave {
+        /// It may be sent at once.
+        Given = "given",
+        /// It may be sent, after a wait for rates or for what others had set aside.
+        Waited = "waited",
+        /// The budget does not allow it.
+        UsedUp = "used_up",
+        /// It may not be sent for another reason.
+        Refused = "refused",
+    }
+}
+
+labels! {
     /// Kinds of tokens. No token is of two.
     TokenKind {
         /// Sent, and no cache had to do with it.

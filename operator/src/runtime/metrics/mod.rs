@@ -22,7 +22,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use thiserror::Error;
 
 use self::labels::{
-    ApiOutcome, BucketOperation, BucketOutcome, Kind, ModelOutcome, ModelProvider, Phase, Reconciled,
+    ApiOutcome, BucketOperation, BucketOutcome, Kind, Leave, ModelOutcome, ModelProvider, Phase, Reconciled,
     ReloadOutcome, Resource, RunOutcome, SandboxOutcome, StatusOutcome, TokenKind, Tool, ToolOutcome, Verb,
 };
 pub use self::observer::RunObserver;
@@ -58,6 +58,7 @@ struct All {
     sandbox_start_seconds: Histograms<1>,
     tool_calls: Counters<2>,
     model_calls: Counters<2>,
+    leaves: Counters<1>,
     tokens: Counters<1>,
     cost: Counter<f64, AtomicU64>,
     bucket_calls: Counters<2>,
@@ -142,6 +143,11 @@ impl Metrics {
                 "Requests to models, each try of its own",
                 Family::default(),
             ),
+            leaves: named.put(
+                "leaves",
+                "Requests to a ModelProvider's models that asked its budget and its rates for leave, by the answer",
+                Family::default(),
+            ),
             tokens: named.put("tokens", "Tokens that were used", Family::default()),
             cost: named.put(
                 "cost_dollars",
@@ -180,6 +186,11 @@ impl Metrics {
             .reconcile_seconds
             .get_or_create_owned(&[("kind", kind.as_str())]);
         seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request to a provider's models has asked for leave.
+    pub fn leave_asked(&self, answer: Leave) {
+        self.0.leaves.get_or_create(&leave(answer)).inc();
     }
 
     /// So many runs wait now.
@@ -286,6 +297,7 @@ impl All {
         begin(&self.runs, run, RunOutcome::ALL);
         begin_pairs(&self.tool_calls, tool, Tool::ALL, ToolOutcome::ALL);
         begin_pairs(&self.model_calls, model, ModelProvider::ALL, ModelOutcome::ALL);
+        begin(&self.leaves, leave, Leave::ALL);
         begin(&self.tokens, tokens, TokenKind::ALL);
         begin_pairs(
             &self.bucket_calls,
@@ -318,6 +330,10 @@ fn phase(phase: Phase) -> Labels<1> {
 
 fn reconcile(kind: Kind, outcome: Reconciled) -> Labels<2> {
     [("kind", kind.as_str()), ("outcome", outcome.as_str())]
+}
+
+fn leave(answer: Leave) -> Labels<1> {
+    [("outcome", answer.as_str())]
 }
 
 fn run(outcome: RunOutcome) -> Labels<1> {

@@ -38,6 +38,7 @@ impl Scene {
             timeouts,
             allowed: Box::new(|url| url.starts_with("http://127.0.0.1:9/")),
             tell: Box::new(move |_| lock(&told).push(about.verdict())),
+            metrics: Metrics::new(),
         };
         let keeper = tokio::spawn(keep(Arc::clone(&provider), Arc::new(tools)));
         Self {
