@@ -16,7 +16,9 @@ const DURATION: Duration = Duration::from_secs(3);
 async fn lead(cluster: &Cluster, lease: &str, identity: &str) -> Leadership {
     let options = LeaseOptions::new(SANDBOXES, lease, identity).lasting(DURATION);
     let never = CancellationToken::new();
-    let leadership = acquire(cluster.admin.clone(), &options, &never).await.unwrap();
+    let leadership = acquire(cluster.admin.clone(), &options, &never, &|| {})
+        .await
+        .unwrap();
     leadership.unwrap()
 }
 

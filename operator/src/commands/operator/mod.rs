@@ -182,7 +182,9 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         &parts.identity,
     )
     .lasting(parts.arguments.lease_duration());
-    let Some(leadership) = lease::acquire(parts.leases, &options, stop).await? else {
+    let reached = parts.health.condition("the API server");
+    let answered = || reached.set(true);
+    let Some(leadership) = lease::acquire(parts.leases, &options, stop, &answered).await? else {
         return Ok(());
     };
     parts.fence.guard(leadership.holding());
@@ -211,28 +213,17 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         metrics: parts.metrics.clone(),
         written: std::sync::Mutex::default(),
     });
-    let pulse = parts
-        .health
-        .pulse("the controllers", std::time::Duration::from_mins(2));
-    let beats = async {
-        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
-        loop {
-            ticks.tick().await;
-            pulse.beat();
-        }
-    };
     let work = async {
         // Catalogs ask for their providers: those have to be known first.
         let catalogs = async {
             accounts.complete().await;
-            catalog::run(context, looks, || info!("all Catalogs are known")).await;
+            catalog::run(context, looks, &parts.health).await;
         };
         tokio::join!(accounts.run(), catalogs);
     };
     let lost = leadership.lost();
     let ended = tokio::select! {
         () = work => Err(OperatorError::Cluster("the watches have ended".to_owned())),
-        () = beats => Ok(()),
         () = lost.cancelled() => Err(OperatorError::Lost),
         () = stop.cancelled() => {
             info!("stopping: runs are handed over");
@@ -241,7 +232,6 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
             Ok(())
         }
     };
-    pulse.end();
     parts.metrics.leads(false);
     if ended.is_ok() {
         // The next one need not wait.

@@ -55,9 +55,9 @@ use crate::sessions::{Assignment, Key, OwnStore, Sessions, View};
 
 /// How often a Catalog is looked at for which nothing happens: what nobody tells of is found then.
 const REST: Duration = Duration::from_hours(1);
+
 /// How often, if its prompts are its own: all ConfigMaps of a cluster would have to be watched to hear of a change.
 const PROMPTS: Duration = Duration::from_mins(1);
-
 
 /// What the controller works with.
 pub struct Context {
@@ -182,8 +182,8 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
         for news in events::events(&old, &decision.status) {
             context.announcer.tell(catalog.object_ref(&()), news.into());
         }
-    let rest = rest(catalog);
     }
+    let rest = rest(catalog);
     if over {
         context.sessions.forget(&key);
         context.sessions.look_at(key);
@@ -202,6 +202,7 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
     }
     Ok((Action::requeue(decision.again), decision.outcome))
 }
+
 /// When to look again while nothing is heard.
 fn rest(catalog: &Catalog) -> Duration {
     if catalog.spec.prompts.is_some() {
@@ -210,7 +211,6 @@ fn rest(catalog: &Catalog) -> Duration {
         REST
     }
 }
-
 
 /// Whether a change is worth a write now. What a run is at changes with each turn; that is written now and then.
 fn may_write(key: &Key, old: &CatalogStatus, new: &CatalogStatus, context: &Context) -> bool {

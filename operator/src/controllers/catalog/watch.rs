@@ -13,13 +13,15 @@ use kube::{Api, ResourceExt as _};
 use kube_runtime::controller::{self, ReconcileRequest, applier};
 use kube_runtime::reflector::{self, ObjectRef, Store};
 use kube_runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::dereference::provider_of;
 use super::{Context, after_error, reconcile, sweep};
 use crate::api::Catalog;
+use crate::runtime::health::Health;
 use crate::sessions::Key;
 
 type Guarded = DeserializeGuard<Catalog>;
@@ -30,11 +32,22 @@ const TOGETHER: u16 = 32;
 /// How often what nobody owns is looked for.
 const SWEEP: Duration = Duration::from_mins(10);
 
+/// How often it is seen whether looks are still taken.
+const PULSE: Duration = Duration::from_secs(10);
+
+/// How long that may take. A look has several answers to wait for, each of which comes or is given up soon.
+const HANGS: Duration = Duration::from_mins(5);
+
+/// No Catalog can have this name: who is asked to look at it finds out at once that there is none.
+const NOBODY: &str = "(nobody)";
+
 /// What is watched: one namespace, or all.
 struct Place {
     namespace: Option<String>,
     store: Store<Guarded>,
     looks: UnboundedSender<ObjectRef<Guarded>>,
+    /// A look was taken, whatever came of it.
+    turned: Arc<Notify>,
 }
 
 impl Place {
@@ -43,9 +56,9 @@ impl Place {
     }
 }
 
-/// Looks after Catalogs until the future is dropped. `looks` says whom a session, or somebody else, wants looked at;
-/// `synced` is called when all that there is is known.
-pub async fn run(context: Arc<Context>, looks: UnboundedReceiver<Key>, synced: impl Fn() + Send) {
+/// Looks after Catalogs until the future is dropped. `looks` says whom a session, or somebody else, wants looked at.
+pub async fn run(context: Arc<Context>, looks: UnboundedReceiver<Key>, health: &Health) {
+    let synced = health.condition("the list of Catalogs");
     let namespaces = &context.settings.namespaces;
     let namespaces: Vec<Option<String>> = if namespaces.is_empty() {
         vec![None]
@@ -64,8 +77,9 @@ pub async fn run(context: Arc<Context>, looks: UnboundedReceiver<Key>, synced: i
             // It fails only when its writer is gone, and with it all of this.
             let _ = place.store.wait_until_ready().await;
         }
-        synced();
-        sweeps(&context, &places).await;
+        synced.set(true);
+        info!("all Catalogs are known");
+        tokio::join!(sweeps(&context, &places), pulses(health, &places));
     };
     let all = futures::future::join_all(controllers);
     tokio::select! {
@@ -138,11 +152,15 @@ fn controller(
         requests,
         config,
     );
+    let turned = Arc::new(Notify::new());
+    let turns = Arc::clone(&turned);
     let driven = async move {
         let mut applied = pin!(applied);
         while let Some(result) = applied.next().await {
-            if let Err(error) = result {
-                debug!(%error, "a look has failed");
+            turns.notify_one();
+            match result {
+                Err(controller::Error::ObjectNotFound(_)) | Ok(_) => {}
+                Err(error) => debug!(%error, "a look has failed"),
             }
         }
     };
@@ -150,6 +168,7 @@ fn controller(
         namespace,
         store,
         looks,
+        turned,
     };
     (place, driven.boxed())
 }
@@ -198,6 +217,23 @@ fn look_at(places: &[Place], namespace: &str, name: &str) {
     for place in places.iter().filter(|place| place.has(namespace)) {
         // Nobody hears it any more when all ends.
         let _ = place.looks.send(ObjectRef::new(name).within(namespace));
+    }
+}
+
+/// Tells that looks are taken, in all places: not by a clock, but by having one taken.
+async fn pulses(health: &Health, places: &[Place]) {
+    let pulse = health.pulse("the controller of Catalogs", HANGS);
+    let mut ticks = interval(PULSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for place in places {
+            let nobody = ObjectRef::new(NOBODY).within(place.namespace.as_deref().unwrap_or_default());
+            // Nobody hears it any more when all ends.
+            let _ = place.looks.send(nobody);
+            place.turned.notified().await;
+        }
+        pulse.beat();
     }
 }
 

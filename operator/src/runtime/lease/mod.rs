@@ -154,26 +154,30 @@ pub enum LeaseError {
     },
 }
 
-/// Waits until the lease is held, or until `stop`; then there is none.
+/// Waits until the lease is held, or until `stop`; then there is none. `answered` is called whenever the API server
+/// has said who holds it.
 pub async fn acquire(
     client: Client,
     options: &LeaseOptions,
     stop: &CancellationToken,
+    answered: &(dyn Fn() + Sync),
 ) -> Result<Option<Leadership>, LeaseError> {
     let cluster = Cluster::new(client, &options.namespace, &options.name);
-    acquire_by(cluster, options, stop).await
+    acquire_by(cluster, options, stop, answered).await
 }
 
 async fn acquire_by(
     calls: impl Calls,
     options: &LeaseOptions,
     stop: &CancellationToken,
+    answered: &(dyn Fn() + Sync),
 ) -> Result<Option<Leadership>, LeaseError> {
     options.check()?;
     let mut candidate = Candidate {
         watched: Watched::new(options.identity.clone(), options.duration),
         calls: Arc::new(calls),
         options,
+        answered,
         said: None,
     };
     while !stop.is_cancelled() {
@@ -200,6 +204,7 @@ async fn acquire_by(
 struct Candidate<'a, C> {
     calls: Arc<C>,
     options: &'a LeaseOptions,
+    answered: &'a (dyn Fn() + Sync),
     watched: Watched,
     /// What was said last of why it is waited.
     said: Option<String>,
@@ -213,6 +218,7 @@ impl<C: Calls> Candidate<'_, C> {
             Err(Refusal::Missing) => None,
             Err(refusal) => return self.refused(refusal),
         };
+        (self.answered)();
         self.watched.see(found.as_ref().map(Record::from), Instant::now());
         let sent = Instant::now();
         let (transitions, new) = match self.watched.step(sent) {

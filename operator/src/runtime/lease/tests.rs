@@ -148,7 +148,7 @@ fn options(identity: &str) -> LeaseOptions {
 
 async fn lead(server: &Server, identity: &str) -> Leadership {
     let never = CancellationToken::new();
-    acquire_by(server.clone(), &options(identity), &never)
+    acquire_by(server.clone(), &options(identity), &never, &|| {})
         .await
         .unwrap()
         .unwrap()
@@ -401,7 +401,7 @@ async fn who_waits_can_be_stopped() {
     let _leader = lead(&server, "a").await;
     let stop = CancellationToken::new();
     let (other, stopped) = (server.other(), stop.clone());
-    let waiting = tokio::spawn(async move { acquire_by(other, &options("b"), &stopped).await });
+    let waiting = tokio::spawn(async move { acquire_by(other, &options("b"), &stopped, &|| {}).await });
     sleep(Duration::from_secs(10)).await;
     stop.cancel();
     let (result, took) = timed(waiting).await;
@@ -414,7 +414,7 @@ async fn one_that_comes_after_the_stop_is_given_back() {
     server.is(Mood::LosesNextAnswer);
     let stop = CancellationToken::new();
     let (mine, stopped) = (server.clone(), stop.clone());
-    let waiting = tokio::spawn(async move { acquire_by(mine, &options("a"), &stopped).await });
+    let waiting = tokio::spawn(async move { acquire_by(mine, &options("a"), &stopped, &|| {}).await });
     sleep(Duration::from_secs(2)).await;
     stop.cancel();
     assert!(matches!(waiting.await.unwrap(), Ok(None)));
@@ -426,8 +426,11 @@ async fn one_that_comes_after_the_stop_is_given_back() {
 async fn what_waiting_can_not_mend_is_told() {
     let never = CancellationToken::new();
     let server = Server::default();
-    let try_it =
-        async |options: &LeaseOptions| acquire_by(server.clone(), options, &never).await.unwrap_err();
+    let try_it = async |options: &LeaseOptions| {
+        acquire_by(server.clone(), options, &never, &|| {})
+            .await
+            .unwrap_err()
+    };
     server.is(Mood::Strict);
     assert_eq!(
         try_it(&options("a")).await.to_string(),
