@@ -1,9 +1,10 @@
 //! Models, by way of providers.
 
-use cataloger::api::ModelProvider;
+use cataloger::api::catalog::{CatalogStatus, Phase};
+use cataloger::api::{Catalog, ModelProvider};
 use cataloger_tests::author::Author;
-use cataloger_tests::model_server::{KEY, Wire};
-use cataloger_tests::operator::{Operator, read};
+use cataloger_tests::model_server::{KEY, ModelServer, Recorded, Script, Wire};
+use cataloger_tests::operator::{NODE, Operator, condition, phase, read};
 use cataloger_tests::served::Served;
 use serde_json::{Value, json};
 
@@ -182,10 +183,19 @@ async fn a_budget_that_is_used_up_closes() {
         return;
     };
     let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
-    let server = model(Author::default()).await;
+    /// What a request costs.
+    const EACH: f64 = 20.0;
+    let server = ModelServer::start_at(NODE).await;
+    server.think(|recorded| match Author::default().answer(recorded) {
+        Script::Say(said) => {
+            let usage =
+                json!({"prompt_tokens": 2_000_000, "completion_tokens": 1, "total_tokens": 2_000_001});
+            Script::Say(Box::new(said.usage(usage)))
+        }
+        other => other,
+    });
     let name = tenant.unique("poor");
     tenant.secret(&name, &[("key", KEY)]).await;
-    // What a request has used is about a quarter of what it may have used: a token is at least a byte.
     let spec = |amount: f64| {
         json!({
             "openai": {"apiKeySecretRef": {"name": name, "key": "key"}, "baseURL": format!("{}/v1", server.url())},
@@ -201,9 +211,12 @@ async fn a_budget_that_is_used_up_closes() {
             })
             .await
     };
-    tenant.provider(&name, spec(100.0)).await;
+    tenant.provider(&name, spec(1000.0)).await;
     let catalog = format!("{name}-shop");
-    let choice = json!({"model": {"providerRef": {"name": name}}});
+    let choice = json!({
+        "model": {"providerRef": {"name": name}},
+        "limits": {"maxTokens": 1_000_000_000},
+    });
     tenant.begin(&catalog, &shop.reader(), choice).await;
     let run = tenant.succeeded(&catalog).await.status.unwrap().run.unwrap();
     let cost = run.usage.unwrap().cost.unwrap();
@@ -222,4 +235,43 @@ async fn a_budget_that_is_used_up_closes() {
         message.contains("a month is used up") && message.contains("it opens again at"),
         "{message}"
     );
+    // Who wants a run now waits, says so, and keeps the last good catalog.
+    let asked = server.requests().len();
+    tenant.again(&catalog, "again").await;
+    let reason = |catalog: &Catalog| catalog.status.clone().and_then(|status| status.run?.reason);
+    let waits = tenant
+        .until(&catalog, "a run that waits for the budget", |catalog| {
+            reason(catalog).as_deref() == Some("BudgetUsedUp")
+        })
+        .await;
+    let told = condition(&waits, "Ready").unwrap();
+    assert!(
+        told.status == "True" && told.message.contains("a later run waits: "),
+        "{told:?}"
+    );
+    assert_eq!(server.requests().len(), asked);
+    // It opens, and closes again in the middle of that run.
+    tenant.provider(&name, spec(cost + 2.5 * EACH)).await;
+    tenant
+        .until(&catalog, "a run that the budget has cut off", |catalog| {
+            let run = catalog.status.as_ref().and_then(|status| status.run.as_ref());
+            let begun = run.is_some_and(|run| run.id.is_some());
+            begun && reason(catalog).as_deref() == Some("BudgetUsedUp")
+        })
+        .await;
+    assert_eq!(server.requests().len(), asked + 3);
+    tenant.provider(&name, spec(10.0 * cost)).await;
+    tenant
+        .until(&catalog, "the end of that run", |catalog| {
+            let handled =
+                |status: &CatalogStatus| status.last_handled_reconcile_at.as_deref() == Some("again");
+            catalog.status.as_ref().is_some_and(handled) && phase(catalog) == Some(Phase::Succeeded)
+        })
+        .await;
+    // Nothing was paid twice.
+    let asked: Vec<Value> = server.requests()[asked..].iter().map(Recorded::json).collect();
+    assert!(asked.len() > 3);
+    for (at, one) in asked.iter().enumerate() {
+        assert!(!asked[..at].contains(one), "asked again: {one}");
+    }
 }
