@@ -2,8 +2,6 @@
 //!
 //! Must not know what is told.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube_runtime::events::{Event, EventType, Recorder, Reporter};
@@ -11,10 +9,10 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::ANSWER;
+
 /// So many events may wait; more than that nobody would read.
 const QUEUE: usize = 1000;
-const ANSWER: Duration = Duration::from_secs(10);
-
 /// Something to tell of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {

@@ -3,8 +3,6 @@
 //!
 //! Must not know what is derived from it.
 
-use std::time::Duration;
-
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,12 +11,11 @@ use kube::{Api, Client};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::ANSWER;
 use crate::sandbox::InstallationSecret;
 
 /// The key in the Secret.
 const KEY: &str = "secret";
-const ANSWER: Duration = Duration::from_secs(10);
-
 /// Why there is no secret.
 #[derive(Debug, Error)]
 pub enum InstallationError {

@@ -8,3 +8,6 @@ pub mod installation;
 pub mod provider;
 pub mod secrets;
 pub mod settings;
+
+/// How long the API server may take for an answer. kube itself would try again for a quarter of an hour.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);

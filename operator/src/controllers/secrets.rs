@@ -2,16 +2,13 @@
 //!
 //! Must not know what a value is for. Errors name the Secret and the key, and nothing of a value.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio::time::timeout;
 
-/// How long the API server may take. kube itself would try again for a quarter of an hour.
-const ANSWER: Duration = Duration::from_secs(10);
+use super::ANSWER;
 
 /// Why a value can't be had.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -2,8 +2,6 @@
 //!
 //! Must not know what a status means.
 
-use std::time::Duration;
-
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -12,12 +10,10 @@ use tokio::time::timeout;
 
 use crate::api::catalog::{Catalog, CatalogStatus};
 use crate::api::{GROUP, VERSION};
-
-/// How long the API server may take. kube itself would try again for a quarter of an hour.
-const ANSWER: Duration = Duration::from_secs(10);
+use crate::controllers::ANSWER;
 
 /// Who writes the status.
-pub(super) const WRITER: &str = "cataloger";
+const WRITER: &str = "cataloger";
 
 /// Why something was not written.
 #[derive(Debug, Error)]
@@ -48,7 +44,8 @@ fn full_name(catalog: &Catalog) -> String {
     )
 }
 
-async fn ask<T>(
+/// Asks the API server, within a time.
+pub(super) async fn ask<T>(
     what: &'static str,
     catalog: String,
     call: impl Future<Output = kube::Result<T>>,
@@ -80,13 +77,8 @@ pub(super) async fn status(
         catalog.resource_version().as_deref(),
         &json!(status),
     );
-    write(
-        client,
-        catalog.namespace().as_deref(),
-        &catalog.name_any(),
-        &patch,
-    )
-    .await
+    let catalogs: Api<Catalog> = Api::namespaced(client.clone(), &catalog.namespace().unwrap_or_default());
+    write(&catalogs, &catalog.name_any(), full_name(catalog), &patch).await
 }
 
 /// What is applied. What is left out is removed by the API server, so the status has to be whole; and without the
@@ -102,25 +94,20 @@ pub(super) fn patch(name: &str, version: Option<&str>, status: &Value) -> Value 
 
 /// Applies a patch of a status.
 pub(super) async fn write<K>(
-    client: &Client,
-    namespace: Option<&str>,
+    catalogs: &Api<K>,
     name: &str,
+    full_name: String,
     patch: &Value,
 ) -> Result<K, ApplyError>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-    K::DynamicType: Default,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let namespace = namespace.unwrap_or_default();
-    let catalogs: Api<K> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams::apply(WRITER).force();
+    let patch = Patch::Apply(patch);
     ask(
         "writing the status of",
-        format!("{namespace}/{name}"),
-        catalogs.patch_status(name, &params, &Patch::Apply(patch)),
+        full_name,
+        catalogs.patch_status(name, &params, &patch),
     )
     .await
 }

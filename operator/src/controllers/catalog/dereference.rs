@@ -2,22 +2,18 @@
 //!
 //! Secrets are not among it: they are read when a run begins. Must not judge what it finds.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::conditions::Problem;
 use super::reason::Reason;
 use crate::api::{CatalogSpec, ModelProvider};
+use crate::controllers::ANSWER;
 use crate::controllers::provider::{Accounts, ProviderKey, Verdict};
 use crate::controllers::settings::Settings;
-
-/// How long the API server may take.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What was found.
 #[derive(Debug, Clone)]

@@ -9,7 +9,6 @@ use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Resource as _};
 use kube_runtime::controller::Action;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::apply::{self, ApplyError};
 use super::events::News;
@@ -19,7 +18,6 @@ use crate::api::Catalog;
 use crate::llm::cut;
 use crate::sessions::{Key, Stop};
 
-const ANSWER: Duration = Duration::from_secs(10);
 /// Nothing changes by itself.
 const AGAIN: Duration = Duration::from_hours(1);
 
@@ -38,15 +36,7 @@ pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Ac
     context.sessions.stop(&key.uid, Stop::Replaced);
     let resource = ApiResource::erase::<Catalog>(&());
     let catalogs: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-    let unavailable = |message: String| ApplyError::Api {
-        what: "reading",
-        catalog: key.to_string(),
-        message,
-    };
-    let found = timeout(ANSWER, catalogs.get_opt(name))
-        .await
-        .map_err(|_| unavailable("no answer in time".to_owned()))?
-        .map_err(|error| unavailable(error.to_string()))?;
+    let found = apply::ask("reading", key.to_string(), catalogs.get_opt(name)).await?;
     let Some(found) = found else {
         return Ok(Action::await_change());
     };
@@ -60,18 +50,7 @@ pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Ac
         return Ok(Action::requeue(AGAIN));
     }
     let patch = apply::patch(name, found.metadata.resource_version.as_deref(), &status);
-    let params = kube::api::PatchParams::apply(apply::WRITER).force();
-    let patch = kube::api::Patch::Apply(&patch);
-    match timeout(ANSWER, catalogs.patch_status(name, &params, &patch)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
-            return Err(ApplyError::Stale {
-                catalog: key.to_string(),
-            });
-        }
-        Ok(Err(error)) => return Err(unavailable(error.to_string())),
-        Err(_) => return Err(unavailable("no answer in time".to_owned())),
-    }
+    apply::write(&catalogs, name, key.to_string(), &patch).await?;
     let news = News {
         warning: true,
         reason: Reason::NotUnderstood.to_string(),

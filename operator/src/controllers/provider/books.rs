@@ -22,13 +22,12 @@ use super::reason::{Reason, Standing};
 use super::status::{Known, standing, status};
 use crate::api::ModelProviderStatus;
 use crate::api::model_provider::Spending;
+use crate::controllers::ANSWER;
 use crate::llm::account::{Books, Budget, Figures, Ledger, NotKept};
 use crate::llm::prices::Cost;
 
 /// Who writes the status.
 const WRITER: &str = "cataloger";
-/// How long the API server may take. kube itself would try again for a quarter of an hour.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How long what was spent may stand there before it is written anew, where nothing demands that.
 const TIDY: Duration = Duration::from_secs(30);
 /// How often a write is tried that somebody else was before.
