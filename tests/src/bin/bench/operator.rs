@@ -4,6 +4,7 @@
 //! one. The database is the sample shop in `PostgreSQL`.
 
 mod process;
+mod recovery;
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ pub(crate) struct Size {
 
 /// All of it.
 pub(crate) async fn all(size: Size) {
-    let Some(operator) = Process::start(size.runs).await else {
+    let Some(mut operator) = Process::start(size.runs).await else {
         println!("bench: the operator is left out: the cluster has neither its bucket nor its databases");
         return;
     };
@@ -70,6 +71,7 @@ pub(crate) async fn all(size: Size) {
     apply(&operator.cluster.admin, &secret).await;
     let alone = starts(&operator, size.starts).await;
     at_once(&operator, size.runs, alone).await;
+    recovery::all(&mut operator, size.starts).await;
     operator.end().await;
 }
 
@@ -260,7 +262,7 @@ async fn at_once(operator: &Process, number: usize, alone: Duration) {
 }
 
 /// Waits until a Catalog's run has succeeded.
-async fn succeeded(operator: &Process, name: &str) {
+pub(super) async fn succeeded(operator: &Process, name: &str) {
     let ended = until(&operator.catalogs(), name, PATIENCE, |catalog| {
         handled(catalog) && matches!(phase(catalog), Some(Phase::Succeeded | Phase::Failed))
     })
@@ -272,7 +274,7 @@ async fn succeeded(operator: &Process, name: &str) {
 }
 
 /// A Catalog of the shop, whose sandbox asks for little: the node has to take many.
-fn catalog(operator: &Process, name: &str, suspend: bool) -> Value {
+pub(super) fn catalog(operator: &Process, name: &str, suspend: bool) -> Value {
     let requests = json!({"cpu": "1m", "memory": "32Mi"});
     json!({
         "apiVersion": "cataloger.dev/v1alpha1", "kind": "Catalog",

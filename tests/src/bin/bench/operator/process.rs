@@ -35,6 +35,8 @@ pub(super) struct Process {
     port: u16,
     log: NamedTempFile,
     name: String,
+    kubeconfig: String,
+    runs: usize,
     /// The cluster that it looks after.
     pub(super) cluster: Cluster,
 }
@@ -63,6 +65,34 @@ impl Metrics {
             (series.starts_with(metric) && more > 0.0).then_some((series.as_str(), more))
         })
     }
+}
+
+/// Starts the program.
+fn command(log: &NamedTempFile, kubeconfig: &str, name: &str, image: &str, port: u16, runs: usize) -> Child {
+    Command::new(program())
+        .arg("operator")
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", std::env::temp_dir())
+        .env("RUST_LOG", "info")
+        .env("AWS_ACCESS_KEY_ID", s3::ID)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET)
+        .args(["--identity", name, "--allow-base-url", "http://127.0.0.1:*"])
+        .args(["--model", "builtin", "--sandbox-pull-policy", "never"])
+        .args(["--bucket", s3::BUCKET, "--bucket-prefix", name])
+        .args(["--bucket-region", "us-east-1", "--bucket-path-style", "true"])
+        .args(["--bucket-endpoint", "http://198.19.0.34:7070"])
+        .args(["--installation", name, "--namespace", &format!("{name}-a")])
+        .args(["--operator-namespace", &format!("{name}-system")])
+        .args(["--sandbox-namespace", &format!("{name}-sandboxes")])
+        .args(["--sandbox-image", image, "--max-runs", &runs.to_string()])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .stdin(Stdio::null())
+        .stdout(log.reopen().expect("it is there"))
+        .stderr(log.reopen().expect("it is there"))
+        .kill_on_drop(true)
+        .spawn()
+        .expect("cataloger starts")
 }
 
 impl Process {
@@ -94,34 +124,14 @@ impl Process {
         let port = free.local_addr().expect("an address").port();
         drop(free);
         let log = NamedTempFile::new().expect("a file");
-        let child = Command::new(program())
-            .arg("operator")
-            .env_clear()
-            .env("KUBECONFIG", kubeconfig)
-            .env("HOME", std::env::temp_dir())
-            .env("RUST_LOG", "info")
-            .env("AWS_ACCESS_KEY_ID", s3::ID)
-            .env("AWS_SECRET_ACCESS_KEY", s3::SECRET)
-            .args(["--model", "builtin", "--sandbox-pull-policy", "never"])
-            .args(["--bucket", s3::BUCKET, "--bucket-prefix", &name])
-            .args(["--bucket-region", "us-east-1", "--bucket-path-style", "true"])
-            .args(["--bucket-endpoint", "http://198.19.0.34:7070"])
-            .args(["--installation", &name, "--namespace", &format!("{name}-a")])
-            .args(["--operator-namespace", &format!("{name}-system")])
-            .args(["--sandbox-namespace", &format!("{name}-sandboxes")])
-            .args(["--sandbox-image", &cluster.image, "--max-runs", &runs.to_string()])
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .stdin(Stdio::null())
-            .stdout(log.reopen().expect("it is there"))
-            .stderr(log.reopen().expect("it is there"))
-            .kill_on_drop(true)
-            .spawn()
-            .expect("cataloger starts");
+        let child = command(&log, &kubeconfig, &name, &cluster.image, port, runs);
         let operator = Self {
             child,
             port,
             log,
             name,
+            kubeconfig,
+            runs,
             cluster,
         };
         let leases: Api<Lease> = Api::namespaced(
@@ -136,6 +146,20 @@ impl Process {
         led.unwrap_or_else(|_| panic!("it does not lead: {}", operator.told()));
         operator.rests().await;
         Some(operator)
+    }
+
+    /// Ends it as a crash does, and, after something was done, starts it anew: another life of the same replica.
+    pub(super) async fn reborn(&mut self, meanwhile: impl Future<Output = ()>) {
+        self.child.kill().await.expect("it runs");
+        meanwhile.await;
+        self.child = command(
+            &self.log,
+            &self.kubeconfig,
+            &self.name,
+            &self.cluster.image,
+            self.port,
+            self.runs,
+        );
     }
 
     /// Its Catalogs.
