@@ -262,7 +262,7 @@ async fn at_once(operator: &Process, number: usize, alone: Duration) {
 }
 
 /// Waits until a Catalog's run has succeeded.
-pub(super) async fn succeeded(operator: &Process, name: &str) {
+async fn succeeded(operator: &Process, name: &str) {
     let ended = until(&operator.catalogs(), name, PATIENCE, |catalog| {
         handled(catalog) && matches!(phase(catalog), Some(Phase::Succeeded | Phase::Failed))
     })
@@ -274,7 +274,7 @@ pub(super) async fn succeeded(operator: &Process, name: &str) {
 }
 
 /// A Catalog of the shop, whose sandbox asks for little: the node has to take many.
-pub(super) fn catalog(operator: &Process, name: &str, suspend: bool) -> Value {
+fn catalog(operator: &Process, name: &str, suspend: bool) -> Value {
     let requests = json!({"cpu": "1m", "memory": "32Mi"});
     json!({
         "apiVersion": "cataloger.dev/v1alpha1", "kind": "Catalog",
