@@ -96,7 +96,7 @@ impl Operator {
             .env("CATALOGER_BUCKET_ENDPOINT", outside.bucket)
             .env("CATALOGER_BUCKET_REGION", "us-east-1")
             .env("CATALOGER_BUCKET_PATH_STYLE", "true")
-            .env("CATALOGER_LEASE_DURATION", "3s")
+            .env("CATALOGER_LEASE_DURATION", "6s")
             .env("CATALOGER_ALLOW_BASE_URL", "http://127.0.0.1:*")
             .env("AWS_ACCESS_KEY_ID", s3::ID)
             .env("AWS_SECRET_ACCESS_KEY", s3::SECRET)

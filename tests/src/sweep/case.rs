@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const STOP: Duration = Duration::from_mins(1);
 /// More lives than this are no recovery.
 const LIVES: u32 = 6;
+/// The exit code of an operator that has lost its lease.
+const LOST: i32 = 1;
 /// The Catalog.
 const NAME: &str = "shop";
 
@@ -55,6 +57,8 @@ pub(super) struct Facts {
     pub(super) asked_again: u32,
     /// How often that may be: for an answer that was on its way, or not in the journal yet.
     pub(super) in_flight: u32,
+    /// How often an operator ended without being killed: one that is kept from its processor for long loses its lease.
+    pub(super) gave_up: u32,
     /// What is wrong besides.
     pub(super) problems: Vec<String>,
     /// How often models were asked.
@@ -69,12 +73,18 @@ struct Watched {
     asked: u32,
     /// Answers that are in the journal.
     kept: u32,
-    /// Once the operator was killed: how many answers were not.
-    struck: Option<u32>,
+    /// Answers that died with an operator.
+    lost: u32,
+    /// Whether the operator was killed.
+    struck: bool,
 }
 
 impl Watched {
     fn see(&mut self, seen: &Seen<'_>) {
+        // An operator begins: what another one asked, and did not write down, is lost.
+        if seen.point.what == "GET leases" {
+            self.lost += self.asked.saturating_sub(self.kept + self.lost);
+        }
         let done = matches!(
             seen.moment,
             Moment::After {
@@ -109,8 +119,8 @@ fn points(victim: &Victim, watched: &Arc<Mutex<Watched>>, blow: Option<Blow>) ->
         let is_it = blow
             .as_ref()
             .is_some_and(|blow| blow.after == now && blow.point == *seen.point);
-        if is_it && watched.struck.is_none() && victim.kill() {
-            watched.struck = Some(watched.asked - watched.kept);
+        if is_it && !watched.struck && victim.kill() {
+            watched.struck = true;
             return Act::Cut;
         }
         watched.asked += u32::from(seen.point.place == Place::Model && seen.point.writes && !now);
@@ -127,7 +137,7 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
     // Whoever comes after is now the same Pod, whose container was started anew, and now another one.
     let other = blow.as_ref().is_some_and(|blow| blow.point.number % 2 == 0);
     let mut problems = Vec::new();
-    let mut lives = 0;
+    let (mut lives, mut gave_up) = (0, 0);
     let leftovers = loop {
         lives += 1;
         if lives > LIVES {
@@ -143,6 +153,8 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
             victim.start(&mut scene.command(&identity, &[("CATALOGER_LISTEN", &listen.to_string())]));
         let settled = async {
             scene.over(NAME, PATIENCE).await?;
+            // A run may have been over before it began.
+            count::leads(listen).await?;
             let leftovers = scene.leftovers().await;
             if blow.is_none() {
                 count::compare(listen, &scene.points).await?;
@@ -153,7 +165,10 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
             status = child.wait() => {
                 victim.ended();
                 if victim.kills() == before {
-                    problems.push(format!("the operator ended by itself: {status:?}"));
+                    gave_up += 1;
+                    if !matches!(&status, Ok(status) if status.code() == Some(LOST)) {
+                        problems.push(format!("the operator ended by itself: {status:?}"));
+                    }
                 }
                 continue;
             }
@@ -177,18 +192,19 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
         *asked.entry(format!("{asker:?} {turn}")).or_insert(0_u32) += 1;
     }
     problems.extend(scene.server.problems());
-    let (published, struck) = {
+    let (published, struck, in_flight) = {
         let watched = lock(&watched);
-        (watched.published.clone(), watched.struck)
+        (watched.published.clone(), watched.struck, watched.lost)
     };
     let facts = Facts {
-        struck: struck.is_some(),
+        struck,
         writes: scene.points.writes(),
         outcome: Outcome::of(&scene, NAME).await,
         published,
         leftovers,
         asked_again: asked.values().map(|times| times - 1).sum(),
-        in_flight: struck.unwrap_or(0),
+        in_flight,
+        gave_up,
         problems,
         asked: requests.len(),
     };

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::{Place, Points};
 
-/// How long both may be apart: one of them counts what is on its way.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an operator may take to begin, and both counts may be apart: one of them has what is on its way.
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What is counted by which metric, and which values of which label are writes.
@@ -42,6 +42,22 @@ const WRITES: [(Place, &str, &[&str]); 3] = [
 pub(super) async fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address")
+}
+
+/// Waits until an operator leads.
+pub(super) async fn leads(operator: SocketAddr) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // It may not listen yet.
+        let metrics = scrape(operator).await.unwrap_or_default();
+        if sum(&metrics, "cataloger_leader", &[""]) == 1 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err("the operator does not lead".to_owned());
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// Waits until an operator has counted as many writes as its proxies; else what both say.

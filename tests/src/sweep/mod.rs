@@ -57,6 +57,8 @@ pub struct Sum {
     pub paid_twice: u32,
     /// Those whose answers were on their way.
     pub asked_again: u32,
+    /// Operators that lost their lease besides.
+    pub gave_up: u32,
     /// Points that their run did not come by.
     pub missed: Vec<String>,
     /// What went wrong, and where.
@@ -87,10 +89,11 @@ impl fmt::Display for Sum {
         }
         writeln!(
             formatter,
-            "kill sweep: {} kills in {:.0} s, {} answers that were on their way asked for again",
+            "kill sweep: {} kills in {:.0} s, {} answers that were on their way asked for again, {} leases lost besides",
             self.kills,
             self.time.as_secs_f64(),
             self.asked_again,
+            self.gave_up,
         )?;
         write!(
             formatter,
@@ -203,6 +206,7 @@ fn judge(name: &str, undisturbed: &Facts, facts: &Facts, sum: &mut Sum) {
         sum.missed.push(name.to_owned());
     }
     sum.kills += usize::from(facts.struck);
+    sum.gave_up += facts.gave_up;
     if trouble.is_empty() {
         sum.converged += usize::from(facts.struck);
     } else {

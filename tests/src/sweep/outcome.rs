@@ -146,13 +146,26 @@ impl Scene<'_> {
     fn plain(&self, text: &str, run: &str, name: &str) -> String {
         let readable = run.parse::<RunId>().map(RunId::readable).unwrap_or_default();
         let stamp = readable.replace(" UTC", "Z").replace(' ', "T");
-        text.replace(run, "RUN")
+        without_numbers(text, "<cell ")
+            .replace(run, "RUN")
             .replace(&readable, "RUN")
             .replace(&stamp, "RUN")
             .replace(&self.prefix(name), "PREFIX")
             .replace(&format!("\"{name}\""), "\"NAME\"")
             .replace(&self.tenant.namespace, "NAMESPACE")
     }
+}
+
+/// A text without the numbers after a mark: those of cells follow from the entries of a journal, and whoever goes on
+/// makes an entry.
+fn without_numbers(text: &str, mark: &str) -> String {
+    let mut parts = text.split(mark);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(mark);
+        plain.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    }
+    plain
 }
 
 /// A value without what is of the moment.

@@ -199,6 +199,12 @@ impl Weather {
     }
 
     fn decide(&mut self, seen: &Seen<'_>, victim: &Victim) -> Act {
+        // An operator begins: what another one asked, and did not write down, is lost.
+        if seen.point.what == "GET leases" {
+            for bought in self.bought.values_mut() {
+                bought.lost += bought.asked.saturating_sub(bought.kept + bought.lost);
+            }
+        }
         self.note_done(seen);
         let act = self.act(seen, victim);
         let asks = seen.point.place == Place::Model && seen.point.writes;
@@ -228,9 +234,6 @@ impl Weather {
             Kind::Kill { .. } => {
                 if !victim.kill() {
                     return Act::Pass;
-                }
-                for bought in self.bought.values_mut() {
-                    bought.lost += (bought.asked).saturating_sub(bought.kept + bought.lost);
                 }
                 Act::Cut
             }
