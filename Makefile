@@ -2,7 +2,7 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo session test images bench torture cluster cluster-down deploy
+.PHONY: help demo session test images bench torture killsweep cluster cluster-down deploy
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,11 @@ torture: ## 10,000 calls over streams that are cut at random, and 2,000 over exe
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/torture
 	@target/debug/torture --pods --calls 2000
+
+killsweep: ## the operator killed at every write of a run, before and after it, and 300 random faults over 30 runs (about 40 minutes)
+	@cargo build --quiet --locked --workspace --bins
+	@target/debug/killsweep
+	@target/debug/killsweep --faults 300 --runs 30
 
 cluster: ## a Kubernetes for the tests, on this machine; prints the path of its KUBECONFIG (first time: about 8 minutes)
 	@tests/cluster/up

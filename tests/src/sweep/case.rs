@@ -14,8 +14,9 @@ use super::outcome::Outcome;
 use crate::author::place;
 use crate::faults::{Act, Moment, Place, Point, Points, Seen, Victim};
 
-/// How long a case may take, until its Catalog is done.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// How long a case may take, until its Catalog is done: on a machine that is busy with something else a sandbox may
+/// need a second try.
+const PATIENCE: Duration = Duration::from_mins(6);
 /// How long an operator may take to stop in good order.
 const STOP: Duration = Duration::from_mins(1);
 /// More lives than this are no recovery.

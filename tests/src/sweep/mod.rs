@@ -125,7 +125,9 @@ pub async fn sweep(ground: Arc<Ground>, options: &Options) -> Sum {
     judge("undisturbed", &undisturbed, &undisturbed, &mut sum);
     let mut playing = JoinSet::new();
     let places = Arc::new(Semaphore::new(options.parallel));
-    for (number, blow) in chosen(&points, options).into_iter().enumerate() {
+    let blows = chosen(&points, options);
+    let (all, mut played_so_far) = (blows.len(), 0);
+    for (number, blow) in blows.into_iter().enumerate() {
         let (ground, places) = (Arc::clone(&ground), Arc::clone(&places));
         playing.spawn(async move {
             let _place = places.acquire_owned().await.expect("nobody closes it");
@@ -142,6 +144,11 @@ pub async fn sweep(ground: Arc<Ground>, options: &Options) -> Sum {
                 eprintln!("kill sweep: {blow}: {why}");
             }
             Err(panic) => sum.trouble.push(format!("a case broke off: {panic}")),
+        }
+        played_so_far += 1;
+        if played_so_far % 10 == 0 {
+            let seconds = began.elapsed().as_secs();
+            println!("kill sweep: {played_so_far} of {all} played in {seconds} s");
         }
     }
     sum.time = began.elapsed();

@@ -37,7 +37,7 @@ enum Kind {
     Kill { after: bool },
     /// The connection breaks.
     Cut { after: bool },
-    /// An error is answered.
+    /// An error is answered: one that passes, since a refusal for want of a right ends a run.
     Error(u16),
     /// It takes a while.
     Slow,
@@ -53,7 +53,7 @@ impl Kind {
         match random.random_range(0..20) {
             0..3 => Self::Kill { after },
             3..8 => Self::Cut { after },
-            8..15 => Self::Error([403, 429, 500, 503][random.random_range(0..4)]),
+            8..15 => Self::Error([429, 500, 503][random.random_range(0..3)]),
             15..17 => Self::Slow,
             17..19 => Self::Evict(random.random_range(0..1000)),
             _ => Self::Away,
@@ -71,7 +71,7 @@ impl Kind {
         }
     }
 
-    /// Whether it can hit what is asked. Errors are the bucket's; a refusal for want of a right is none that passes.
+    /// Whether it can hit what is asked. Errors are the bucket's.
     fn hits(self, seen: &Seen<'_>) -> bool {
         let after = matches!(seen.moment, Moment::After { .. });
         match self {
