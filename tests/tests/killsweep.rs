@@ -1,10 +1,10 @@
-//! A part of the kill sweep and of the random faults, by a seed that is printed: `make killsweep` plays all of both.
+//! A tenth of the kill sweep, by a seed that is printed: `make killsweep` plays all of it.
 //!
 //! For the tests' own cluster: elsewhere there are neither its bucket nor its databases.
 
 use std::sync::Arc;
 
-use cataloger_tests::sweep::{Ground, Options, Storm, storm, sweep};
+use cataloger_tests::sweep::{Ground, Options, sweep};
 
 /// Its name, for who wants to see the same again.
 const SEED: &str = "CATALOGER_TEST_SEED";
@@ -30,19 +30,4 @@ async fn an_operator_that_is_killed_at_a_write_goes_on_with_the_run() {
     let sum = Box::pin(sweep(Arc::new(ground), &options)).await;
     println!("{sum}");
     assert!(sum.is_clean(), "{sum}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_runs_converge_whatever_goes_wrong() {
-    let Some(ground) = Box::pin(Ground::new("storm")).await else {
-        return;
-    };
-    let part = Storm {
-        faults: 30,
-        runs: 6,
-        seed: seed(),
-    };
-    let damage = Box::pin(storm(&ground, part)).await;
-    println!("{damage}");
-    assert!(damage.is_clean(), "{damage}");
 }

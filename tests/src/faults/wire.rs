@@ -45,7 +45,7 @@ impl Socket {
             length = head
                 .get(at..at + more)?
                 .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+                .fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
             at += more;
         }
         let mask = if second & 0x80 == 0 {
@@ -58,7 +58,7 @@ impl Socket {
         head.get(at..at + length)?;
         let raw = self.buffer.split_to(at + length).freeze();
         let plain = raw[at..].iter().zip(mask.iter().cycle());
-        let mut payload = Bytes::from_iter(plain.map(|(byte, mask)| byte ^ mask));
+        let mut payload: Bytes = plain.map(|(byte, mask)| byte ^ mask).collect();
         let data = match first & 0x0f {
             BINARY if !payload.is_empty() => {
                 self.channel = Some(payload.get_u8());
@@ -81,7 +81,7 @@ impl Talk {
         self.0.extend_from_slice(bytes);
         let mut messages = Vec::new();
         while let Some(length) = self.0.get(..4) {
-            let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let length = length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
             if self.0.len() < 4 + length {
                 break;
             }
@@ -105,7 +105,7 @@ mod tests {
 
     fn frame(channel: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
         let all: Vec<u8> = [&[channel], payload].concat();
-        let mut raw = vec![0x82, 0x80 | 126];
+        let mut raw = vec![0x82, 0xfe];
         raw.extend(u16::try_from(all.len()).unwrap().to_be_bytes());
         raw.extend(mask);
         raw.extend(

@@ -187,10 +187,10 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
         }
     };
     let requests = scene.server.requests();
-    let mut asked = BTreeMap::new();
+    let mut questions = BTreeMap::new();
     for request in &requests {
         let (asker, turn) = place(request);
-        *asked.entry(format!("{asker:?} {turn}")).or_insert(0_u32) += 1;
+        *questions.entry(format!("{asker:?} {turn}")).or_insert(0_u32) += 1;
     }
     problems.extend(scene.server.problems());
     let (published, struck, in_flight) = {
@@ -203,7 +203,7 @@ pub(super) async fn play(ground: &Ground, name: &str, blow: Option<Blow>) -> Res
         outcome: Outcome::of(&scene, NAME).await,
         published,
         leftovers,
-        asked_again: asked.values().map(|times| times - 1).sum(),
+        asked_again: questions.values().map(|times| times - 1).sum(),
         in_flight,
         gave_up,
         problems,

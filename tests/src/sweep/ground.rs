@@ -25,7 +25,7 @@ use crate::s3;
 use crate::served::Served;
 
 /// How long what nobody needs may stay.
-const LEAVING: Duration = Duration::from_secs(60);
+const LEAVING: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(300);
 /// The run that is there before: what the summary compares with.
 pub(super) const EARLIER: &str = "20260101T000000Z";

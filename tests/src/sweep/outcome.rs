@@ -62,7 +62,7 @@ impl Outcome {
             let parts: Vec<&str> = rest.split('/').collect();
             let is_run = |part: &str| part.parse::<RunId>().is_ok();
             match parts[..] {
-                [EARLIER, "catalog.html"] => continue,
+                [EARLIER, "catalog.html"] => {}
                 [".journal", run, _] if is_run(run) => {
                     outcome.run(run);
                     entries.push(scene.plain(&text, run, name));
