@@ -33,9 +33,10 @@ torture: ## 10,000 calls over streams that are cut at random, and 2,000 over exe
 	@target/debug/torture
 	@target/debug/torture --pods --calls 2000
 
-killsweep: ## the operator killed at every write of a run, before and after it (about 25 minutes)
+killsweep: ## the operator killed at every write of a run, before and after it, and 300 random faults over 30 runs (about 35 minutes)
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/killsweep
+	@target/debug/killsweep --faults 300 --runs 30
 
 cluster: ## a Kubernetes for the tests, on this machine; prints the path of its KUBECONFIG (first time: about 8 minutes)
 	@tests/cluster/up
