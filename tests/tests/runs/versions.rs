@@ -9,7 +9,7 @@ use cataloger::run::{Claimant, Kind, Parts, Sandboxes};
 use cataloger::runtime::fence::Fence;
 use cataloger::runtime::metrics::Metrics;
 use cataloger::sessions::queue::Place;
-use cataloger::sessions::{Assignment, Ended, Key, Sessions, StoreAt, View};
+use cataloger::sessions::{Assignment, Ended, Key, OwnStore, Sessions, StoreAt, View};
 use cataloger::store::RunId;
 use cataloger_tests::script::repository;
 use cataloger_tests::sha256;
@@ -217,7 +217,10 @@ async fn a_run_that_cannot_be_gone_on_with_is_begun_anew_with_a_reason() {
     sessions.start(Assignment {
         key: key.clone(),
         plan,
-        store: StoreAt::Own(parts.store),
+        store: StoreAt::Own(OwnStore {
+            store: parts.store,
+            proven: parts.proven,
+        }),
         layout: parts.layout,
         model: parts.model,
         sandboxes: Box::new(|_| parts.sandboxes),

@@ -56,7 +56,7 @@ use crate::sessions::{Assignment, Key, OwnStore, Sessions, View};
 /// How often a Catalog is looked at for which nothing happens: what nobody tells of is found then.
 const REST: Duration = Duration::from_hours(1);
 
-/// How often, if its prompts are its own: all ConfigMaps of a cluster would have to be watched to hear of a change.
+/// How often, if its prompts are its own: all `ConfigMaps` of a cluster would have to be watched to hear of a change.
 const PROMPTS: Duration = Duration::from_mins(1);
 
 /// What the controller works with.
