@@ -239,7 +239,7 @@ async fn a_budget_that_is_used_up_closes() {
     assert_eq!(server.requests().len(), asked);
     // It opens, and closes again in the middle of that run: what answers may cost at the most is left, and a part of
     // what they will cost.
-    let most = |recorded: &Recorded| recorded.json()["max_completion_tokens"].as_f64().unwrap();
+    let most = |recorded: &Recorded| recorded.json()["max_tokens"].as_f64().unwrap();
     let most = server.requests().iter().map(most).fold(0.0, f64::max) / 1000.0;
     tenant.provider(&name, spec(cost + most + 0.4 * cost)).await;
     tenant

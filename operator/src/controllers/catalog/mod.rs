@@ -314,7 +314,11 @@ async fn decide(
         }
         Err(why) => {
             context.sessions.leave(key);
-            lifecycle::wait(&mut status, why.reason, &why.message, now);
+            if spec.suspend {
+                lifecycle::suspend(&mut status, now);
+            } else {
+                lifecycle::wait(&mut status, why.reason, &why.message, now);
+            }
         }
     }
     let wanted = valid.as_ref().ok().map(|valid| &valid.wanted);
