@@ -314,11 +314,7 @@ async fn decide(
         }
         Err(why) => {
             context.sessions.leave(key);
-            if spec.suspend {
-                lifecycle::suspend(&mut status, now);
-            } else {
-                lifecycle::wait(&mut status, why.reason, &why.message, now);
-            }
+            stand_still(&mut status, spec.suspend, why, now);
         }
     }
     let wanted = valid.as_ref().ok().map(|valid| &valid.wanted);
@@ -358,6 +354,15 @@ async fn decide(
         start,
         again,
         outcome,
+    }
+}
+
+/// Nothing can run; of a Catalog that is suspended nothing would.
+fn stand_still(status: &mut CatalogStatus, suspended: bool, why: &Problem, now: Timestamp) {
+    if suspended {
+        lifecycle::suspend(status, now);
+    } else {
+        lifecycle::wait(status, why.reason, &why.message, now);
     }
 }
 
