@@ -1,3 +1,5 @@
+//! Which runs make room, over a directory that falters when it is told to.
+
 use std::sync::Mutex;
 
 use async_trait::async_trait;

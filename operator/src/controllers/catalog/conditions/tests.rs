@@ -1,3 +1,5 @@
+//! Conditions and phase, as they are read in every state of a run.
+
 use super::*;
 use crate::api::catalog::Artifacts;
 use std::time::Duration;

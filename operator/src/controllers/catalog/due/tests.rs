@@ -1,3 +1,5 @@
+//! What is next, for each thing that buys a run and each that must not.
+
 use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -1,3 +1,5 @@
+//! How the status follows a run, to its end or to its next try.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a Catalog may ask for, by its namespace and by the operator's configuration.
+
 use serde_json::{Value, json};
 
 use super::*;
