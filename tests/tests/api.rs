@@ -104,8 +104,8 @@ fn read(resource: &Value) -> Vec<(String, String)> {
             .into_iter()
             .map(|fault| (fault.path.to_string(), fault.message))
             .collect(),
-        // Of a provider alone nothing can be run.
-        Ok(_) | Err(ManifestError::NoCatalog { .. }) => Vec::new(),
+        // Of a provider or a schedule alone nothing can be run.
+        Ok(_) | Err(ManifestError::NoCatalog { .. } | ManifestError::OnlySchedule { .. }) => Vec::new(),
         Err(other) => panic!("{resource}: {other}"),
     }
 }
@@ -122,7 +122,9 @@ fn causes(status: &Status) -> Vec<(String, String)> {
                 _ if at > 0 => format!("[{part}"),
                 _ => part.to_owned(),
             });
-            (place.collect(), cause.message.clone())
+            let place: String = place.collect();
+            // What is about the whole of it has no field there.
+            (place.replace("<nil>", ""), cause.message.clone())
         })
         .collect()
 }
@@ -153,14 +155,30 @@ fn merged(base: &Value, patch: &Value) -> Value {
 
 fn corpus() -> Value {
     let text = std::fs::read_to_string(repository().join("tests/corpus/refusals.yaml")).unwrap();
-    serde_yaml::from_str(&text).unwrap()
+    let mut corpus: Value = serde_yaml::from_str(&text).unwrap();
+    // What holds for a Catalog holds for one in a template.
+    for list in ["taken", "refused"] {
+        for mut case in corpus["Catalog"][list].as_array().unwrap().clone() {
+            let change = if list == "taken" {
+                &mut case
+            } else {
+                let at = case["at"].as_str().unwrap();
+                case["at"] = json!(at.replacen("spec", "spec.catalogTemplate.spec", 1));
+                &mut case["change"]
+            };
+            let spec = change["spec"].take();
+            change["spec"] = json!({"catalogTemplate": {"spec": spec}});
+            corpus["CatalogSchedule"][list].as_array_mut().unwrap().push(case);
+        }
+    }
+    corpus
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_refused_with_words_that_help() {
     let kinds = Kinds::there().await;
     let corpus = corpus();
-    for kind in ["Catalog", "ModelProvider"] {
+    for kind in ["Catalog", "CatalogSchedule", "ModelProvider"] {
         let base = &corpus[kind]["base"];
         for case in corpus[kind]["refused"].as_array().unwrap() {
             let resource = merged(base, &case["change"]);
@@ -187,7 +205,7 @@ async fn what_is_refused_is_refused_with_words_that_help() {
 async fn what_is_right_is_taken() {
     let kinds = Kinds::there().await;
     let corpus = corpus();
-    for kind in ["Catalog", "ModelProvider"] {
+    for kind in ["Catalog", "CatalogSchedule", "ModelProvider"] {
         let base = &corpus[kind]["base"];
         for case in corpus[kind]["taken"].as_array().unwrap() {
             let resource = merged(base, &json!({"spec": case["spec"]}));

@@ -73,6 +73,10 @@ fn shortest(kind: &str, more: Value) -> Value {
             "storage": {"s3": {"prefix": "shop"}},
         }),
         "ModelProvider" => json!({"builtin": {}}),
+        "CatalogSchedule" => json!({
+            "schedule": "@daily",
+            "catalogTemplate": {"spec": shortest("Catalog", json!({}))["spec"]},
+        }),
         other => panic!("what is a {other}?"),
     };
     merge(&mut spec, more);
@@ -106,6 +110,22 @@ async fn the_shortest_manifest_gets_the_defaults() {
     assert_eq!(spec["database"]["secretRef"]["key"], "url");
     assert_eq!(spec["limits"]["maxTokens"], 100_000);
     assert_eq!(spec["backoffLimit"], 2);
+    let made = tried(&cluster, &shortest("CatalogSchedule", json!({})))
+        .await
+        .unwrap();
+    let spec = &made.data["spec"];
+    assert_eq!(
+        (&spec["concurrencyPolicy"], &spec["suspend"]),
+        (&json!("Allow"), &json!(false))
+    );
+    assert_eq!(
+        (
+            &spec["successfulCatalogsHistoryLimit"],
+            &spec["failedCatalogsHistoryLimit"]
+        ),
+        (&json!(3), &json!(1))
+    );
+    assert_eq!(spec["catalogTemplate"]["spec"]["limits"]["maxTokens"], 100_000);
     // Part of the limits leaves the rest as it is.
     let some = shortest("Catalog", json!({"limits": {"maxRows": 5}}));
     let made = tried(&cluster, &some).await.unwrap();
@@ -157,11 +177,15 @@ async fn the_examples_have_every_field() {
                 remove(&object["spec"], "spec", &mut fields);
             }
         }
-        // Of Kubernetes' own types some will do.
+        // Of Kubernetes' own types some will do, and the example of a Catalog has what a template may say.
         let own = |field: &&String| {
-            !["spec.sandbox.resources.", "spec.sandbox.tolerations."]
-                .iter()
-                .any(|there| field.starts_with(there))
+            ![
+                "spec.sandbox.resources.",
+                "spec.sandbox.tolerations.",
+                "spec.catalogTemplate.spec.",
+            ]
+            .iter()
+            .any(|there| field.starts_with(there))
         };
         let missing: Vec<_> = fields.iter().filter(own).collect();
         assert!(missing.is_empty(), "no example of {kind} has {missing:?}");

@@ -1,6 +1,7 @@
 //! The kinds of `cataloger.dev/v1alpha1`: what a user writes and reads. No client and no behaviour.
 
 pub mod catalog;
+pub mod catalog_schedule;
 pub mod duration;
 pub mod field;
 pub mod model_provider;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use catalog::{Catalog, CatalogSpec, CatalogStatus};
+pub use catalog_schedule::{CatalogSchedule, CatalogScheduleSpec, CatalogScheduleStatus};
 pub use model_provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
 use rules::{Obey, names};
 
@@ -29,6 +31,9 @@ pub const CATEGORY: &str = "cataloger";
 /// The short name of `Catalog`: `kubectl get ctlg`.
 pub const CATALOG_SHORT: &str = "ctlg";
 
+/// The short name of `CatalogSchedule`: `kubectl get csched`.
+pub const CATALOG_SCHEDULE_SHORT: &str = "csched";
+
 /// The short name of `ModelProvider`: `kubectl get mprov`.
 pub const MODEL_PROVIDER_SHORT: &str = "mprov";
 
@@ -42,9 +47,19 @@ pub const MANAGER: &str = "cataloger";
 /// The label of what is made by the operator; its value is [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
+/// The label of the Catalogs of a schedule; its value is the schedule's name.
+pub const SCHEDULE: &str = "cataloger.dev/schedule";
+
+/// The annotation of the Catalogs of a schedule that says for which time of it they were made.
+pub const SCHEDULED_AT: &str = "cataloger.dev/scheduledAt";
+
 /// The definitions of all kinds, as `crds/` holds them.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![Catalog::crd(), ModelProvider::crd()]
+    vec![
+        Catalog::crd(),
+        catalog_schedule::definition(),
+        ModelProvider::crd(),
+    ]
 }
 
 /// A key of a Secret in the same namespace.

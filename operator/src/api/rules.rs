@@ -9,6 +9,7 @@ pub(super) mod models;
 pub(super) mod names;
 pub(super) mod places;
 pub(super) mod sandbox;
+pub(super) mod schedules;
 pub(super) mod tables;
 
 use schemars::Schema;
@@ -52,6 +53,11 @@ impl Rule {
         self
     }
 
+    /// As a schema says it of itself, in a list.
+    pub(super) fn as_schemas(&self) -> Value {
+        json!([self.as_schema()])
+    }
+
     fn as_schema(&self) -> Value {
         let mut rule = Map::from_iter([
             ("message".to_owned(), json!(self.message)),
@@ -71,6 +77,7 @@ pub(super) const ALL: &[&[&Rule]] = &[
     names::ALL,
     places::ALL,
     sandbox::ALL,
+    schedules::ALL,
     tables::ALL,
 ];
 

@@ -4,7 +4,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::rules::{Obey, amounts, names, sandbox};
+use super::rules::{Obey, amounts, names, sandbox, schedules};
 use schemars::transform::Transform as _;
 
 /// The most labels of a node that can be asked for.
@@ -89,6 +89,24 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
     });
     Obey([&sandbox::TOLERATION, &sandbox::TOLERATED_FOR]).transform(&mut toleration);
     json_schema!({"type": "array", "maxItems": 32, "items": toleration})
+}
+
+/// Labels of an object.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    let mut value = json_schema!({"type": "string", "maxLength": 63});
+    Obey([&names::LABEL_VALUE]).transform(&mut value);
+    metadata(&value)
+}
+
+/// Annotations of an object.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    metadata(&json_schema!({"type": "string", "maxLength": 4096}))
+}
+
+fn metadata(value: &Schema) -> Schema {
+    let mut schema = json_schema!({"type": "object", "maxProperties": 32, "additionalProperties": value});
+    Obey([&schedules::OWN_KEYS]).transform(&mut schema);
+    schema
 }
 
 /// Bounds how many entries a map has.

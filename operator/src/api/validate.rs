@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::field::FieldPath;
 use super::rules::{self, Holds, Rule};
-use super::{Catalog, CatalogSpec, ModelProvider, ModelProviderSpec};
+use super::{Catalog, CatalogScheduleSpec, CatalogSpec, ModelProvider, ModelProviderSpec, catalog_schedule};
 
 /// A rule that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,17 @@ pub struct Violation {
 }
 
 static CATALOG: LazyLock<Value> = LazyLock::new(|| spec_schema(&Catalog::crd()));
+static CATALOG_SCHEDULE: LazyLock<Value> = LazyLock::new(|| spec_schema(&catalog_schedule::definition()));
 static MODEL_PROVIDER: LazyLock<Value> = LazyLock::new(|| spec_schema(&ModelProvider::crd()));
 
 /// Which rules a Catalog breaks.
 pub fn validate(spec: &CatalogSpec) -> Vec<Violation> {
     of_spec(&CATALOG, spec)
+}
+
+/// Which rules a `CatalogSchedule` breaks, its name apart.
+pub fn validate_schedule(spec: &CatalogScheduleSpec) -> Vec<Violation> {
+    of_spec(&CATALOG_SCHEDULE, spec)
 }
 
 /// Which rules a `ModelProvider` breaks.

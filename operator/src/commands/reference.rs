@@ -26,7 +26,7 @@ pub(super) fn render(definitions: &[CustomResourceDefinition]) -> String {
 
 # The API, `{GROUP}/{VERSION}`
 
-{}. Each field, as `kubectl explain` has it, and what is refused. `kubectl get {CATEGORY}` shows all of both kinds.
+{}. Each field, as `kubectl explain` has it, and what is refused. `kubectl get {CATEGORY}` shows all of all kinds.
 
 A run is due for each new state of what can change its result, which the fields say, and for each new value of an annotation:
 
@@ -36,7 +36,10 @@ kubectl annotate catalog sales --overwrite {REQUESTED_AT}=\"$(date -u +%FT%TZ)\"
 
 What is not said has the default; where there is none, the text says what is then. Fields that the API does not know are refused by `kubectl`, and left out where a client does not ask for that. A definition as this one wants Kubernetes 1.31 or later.
 ",
-        links.join(" and ")
+        match links.split_last() {
+            Some((last, most)) => format!("{} and {last}", most.join(", ")),
+            None => String::new(),
+        }
     );
     for definition in definitions {
         kind(&mut page, definition);

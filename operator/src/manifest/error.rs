@@ -70,6 +70,16 @@ pub enum ManifestError {
         /// What there is.
         found: Vec<String>,
     },
+    /// There is a schedule in it, but nothing to run now.
+    #[error(
+        "{origin} holds no Catalog, but the CatalogSchedule {schedule}, which only a cluster follows: apply it there, or write a document with apiVersion: {GROUP}/{VERSION}, kind: Catalog and what its spec.catalogTemplate says"
+    )]
+    OnlySchedule {
+        /// The file.
+        origin: String,
+        /// The schedule.
+        schedule: String,
+    },
     /// It has several, and none is chosen.
     #[error(
         "{origin} holds several Catalogs, {}: choose one by --catalog NAME",

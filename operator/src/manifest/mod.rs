@@ -67,6 +67,7 @@ pub fn read(text: &str, origin: &str, name: Option<&str>) -> Result<Manifest, Ma
     }
     let Resources {
         catalogs,
+        schedules,
         providers,
         secrets,
         config_maps,
@@ -74,6 +75,7 @@ pub fn read(text: &str, origin: &str, name: Option<&str>) -> Result<Manifest, Ma
     } = resources;
     let unused = Unused {
         others,
+        schedules: schedules.iter().map(|it| numbered(it, full_name)).collect(),
         providers: providers.iter().map(|it| numbered(it, full_name)).collect(),
         secrets: secrets.iter().map(|it| numbered(it, Secret::full_name)).collect(),
         config_maps: config_maps
@@ -103,6 +105,10 @@ fn choose(
     let origin = origin.to_owned();
     if catalogs.is_empty() {
         let found = unused.found();
+        if let Some(schedule) = unused.schedules.first() {
+            let schedule = schedule.resource.clone();
+            return Err(ManifestError::OnlySchedule { origin, schedule });
+        }
         return Err(if found.is_empty() {
             ManifestError::Empty { origin }
         } else {

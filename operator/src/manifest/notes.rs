@@ -15,6 +15,7 @@ pub(super) fn numbered<T>(found: &Found<T>, name: impl Fn(&T) -> String) -> Foun
 
 /// The names of what there is, to tell what is not used.
 pub(super) struct Unused {
+    pub(super) schedules: Vec<Found<String>>,
     pub(super) providers: Vec<Found<String>>,
     pub(super) secrets: Vec<Found<String>>,
     pub(super) config_maps: Vec<Found<String>>,
@@ -24,11 +25,13 @@ pub(super) struct Unused {
 impl Unused {
     pub(super) fn found(&self) -> Vec<String> {
         let named = |kind: &'static str| move |it: &Found<String>| format!("{kind} {}", it.resource);
+        let schedules = self.schedules.iter().map(named("CatalogSchedule"));
         let providers = self.providers.iter().map(named("ModelProvider"));
         let secrets = self.secrets.iter().map(named("Secret"));
         let config_maps = self.config_maps.iter().map(named("ConfigMap"));
         let others = self.others.iter().map(|it| it.resource.clone());
-        providers
+        schedules
+            .chain(providers)
             .chain(secrets)
             .chain(config_maps)
             .chain(others)
@@ -47,6 +50,9 @@ impl Unused {
         };
         for it in rest {
             note(it, "Catalog ", "another Catalog is chosen");
+        }
+        for it in &self.schedules {
+            note(it, "CatalogSchedule ", "only a cluster follows a schedule");
         }
         for it in &self.others {
             note(it, "", "a run needs no such resource");

@@ -12,10 +12,10 @@ use super::schema::{self, Finding, Shape};
 use super::secret::Secret;
 use super::words;
 use crate::api::field::{FieldPath, Step};
-use crate::api::{Catalog, GROUP, ModelProvider, VERSION};
+use crate::api::{Catalog, CatalogSchedule, GROUP, ModelProvider, VERSION};
 
 /// The kinds of our own.
-const KINDS: [&str; 2] = ["Catalog", "ModelProvider"];
+const KINDS: [&str; 3] = ["Catalog", "CatalogSchedule", "ModelProvider"];
 /// How deep lists may hold lists.
 const DEPTH: usize = 8;
 
@@ -33,6 +33,7 @@ pub(super) struct Found<T> {
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     pub(super) catalogs: Vec<Found<Catalog>>,
+    pub(super) schedules: Vec<Found<CatalogSchedule>>,
     pub(super) providers: Vec<Found<ModelProvider>>,
     pub(super) secrets: Vec<Found<Secret>>,
     pub(super) config_maps: Vec<Found<ConfigMap>>,
@@ -209,6 +210,10 @@ impl Reader<'_> {
                     let found = self.typed(raw, &schema::CATALOG);
                     self.resources.catalogs.extend(found);
                 }
+                "CatalogSchedule" => {
+                    let found = self.typed(raw, &schema::CATALOG_SCHEDULE);
+                    self.resources.schedules.extend(found);
+                }
                 "ModelProvider" => {
                     let found = self.typed(raw, &schema::MODEL_PROVIDER);
                     self.resources.providers.extend(found);
@@ -325,6 +330,10 @@ impl Resources {
             }
         }
         let catalogs = self.catalogs.iter().map(|it| named("Catalog", it, full_name));
+        let schedules = self
+            .schedules
+            .iter()
+            .map(|it| named("CatalogSchedule", it, full_name));
         let providers = self
             .providers
             .iter()
@@ -338,6 +347,7 @@ impl Resources {
             .iter()
             .map(|it| named("ConfigMap", it, ConfigMap::full_name));
         let mut all: Vec<Found<String>> = catalogs
+            .chain(schedules)
             .chain(providers)
             .chain(secrets)
             .chain(config_maps)

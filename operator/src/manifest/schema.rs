@@ -19,7 +19,7 @@ use super::locate::Of;
 use super::words;
 use crate::api::field::{FieldPath, Step};
 use crate::api::validate::broken_rules;
-use crate::api::{Catalog, ModelProvider};
+use crate::api::{Catalog, ModelProvider, catalog_schedule};
 
 /// Something that is wrong in a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct Shape {
 }
 
 pub(super) static CATALOG: LazyLock<Shape> = LazyLock::new(|| of_definition(&Catalog::crd()));
+pub(super) static CATALOG_SCHEDULE: LazyLock<Shape> =
+    LazyLock::new(|| of_definition(&catalog_schedule::definition()));
 pub(super) static MODEL_PROVIDER: LazyLock<Shape> = LazyLock::new(|| of_definition(&ModelProvider::crd()));
 pub(super) static SECRET: LazyLock<Shape> = LazyLock::new(of_type::<Secret>);
 pub(super) static CONFIG_MAP: LazyLock<Shape> = LazyLock::new(of_type::<ConfigMap>);
@@ -54,10 +56,11 @@ fn of_type<T: JsonSchema>() -> Shape {
 fn of_definition(
     definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 ) -> Shape {
-    let spec = definition.spec.versions.iter().find_map(|version| {
+    let whole = definition.spec.versions.iter().find_map(|version| {
         let schema = serde_json::to_value(version.schema.as_ref()?).ok()?;
-        schema.pointer("/openAPIV3Schema/properties/spec").cloned()
+        schema.get("openAPIV3Schema").cloned()
     });
+    let whole = whole.unwrap_or_default();
     // The rest is the same for all kinds; a status is not the user's.
     let metadata = SECRET.schema["properties"]["metadata"].clone();
     Shape::new(json!({
@@ -66,9 +69,10 @@ fn of_definition(
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": metadata,
-            "spec": spec,
+            "spec": whole["properties"]["spec"],
         },
         "required": ["spec"],
+        "x-kubernetes-validations": whole["x-kubernetes-validations"],
     }))
 }
 

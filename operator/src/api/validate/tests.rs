@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::super::field::Step;
 use super::super::rules::places;
-use super::super::{CATALOG_SHORT, CATEGORY, MODEL_PROVIDER_SHORT, REQUESTED_AT, definitions};
+use super::super::{
+    CATALOG_SCHEDULE_SHORT, CATALOG_SHORT, CATEGORY, MODEL_PROVIDER_SHORT, REQUESTED_AT, SCHEDULE,
+    SCHEDULED_AT, definitions,
+};
 use super::*;
 use crate::store::{Location, Prefix};
 
@@ -24,9 +27,16 @@ impl Kind {
         let corpus: Value = serde_yaml::from_str(&text).unwrap();
         definitions()
             .iter()
-            .map(|definition| Self {
-                schema: json!({"properties": {"spec": spec_schema(definition)}}),
-                corpus: corpus[&definition.spec.names.kind].clone(),
+            .map(|definition| {
+                let whole = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
+                let rules = whole["openAPIV3Schema"]["x-kubernetes-validations"].clone();
+                Self {
+                    schema: json!({
+                        "properties": {"spec": spec_schema(definition)},
+                        "x-kubernetes-validations": rules,
+                    }),
+                    corpus: with_template(&corpus, &definition.spec.names.kind),
+                }
             })
             .collect()
     }
@@ -40,6 +50,33 @@ impl Kind {
         merge(&mut resource, change);
         resource
     }
+}
+
+/// What holds for a Catalog holds for one in a template.
+fn with_template(corpus: &Value, kind: &str) -> Value {
+    let mut own = corpus[kind].clone();
+    if own["template"].is_null() {
+        return own;
+    }
+    for list in ["taken", "refused"] {
+        for case in corpus["Catalog"][list].as_array().unwrap() {
+            let mut case = case.clone();
+            let change = if list == "taken" {
+                &mut case
+            } else {
+                let at = case["at"]
+                    .as_str()
+                    .unwrap()
+                    .replacen("spec", "spec.catalogTemplate.spec", 1);
+                case["at"] = json!(at);
+                &mut case["change"]
+            };
+            let spec = change["spec"].take();
+            change["spec"] = json!({"catalogTemplate": {"spec": spec}});
+            own[list].as_array_mut().unwrap().push(case);
+        }
+    }
+    own
 }
 
 /// A JSON merge patch.
@@ -275,14 +312,16 @@ fn every_field_is_explained() {
 
 #[test]
 fn names_of_the_api_are_those_of_the_definitions() {
-    let shorts = [CATALOG_SHORT, MODEL_PROVIDER_SHORT];
+    let shorts = [CATALOG_SHORT, CATALOG_SCHEDULE_SHORT, MODEL_PROVIDER_SHORT];
     for (definition, short) in definitions().iter().zip(shorts) {
         let names = &definition.spec.names;
         assert_eq!(names.short_names.as_deref(), Some(&[short.to_owned()][..]));
         assert_eq!(names.categories.as_deref(), Some(&[CATEGORY.to_owned()][..]));
         let version = &definition.spec.versions[0];
         assert!(version.selectable_fields.as_ref().unwrap().len() <= 8);
-        assert!(REQUESTED_AT.starts_with(&format!("{}/", definition.spec.group)));
+        for key in [REQUESTED_AT, SCHEDULE, SCHEDULED_AT] {
+            assert!(key.starts_with(&format!("{}/", definition.spec.group)));
+        }
     }
 }
 

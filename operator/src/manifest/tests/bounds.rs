@@ -46,6 +46,21 @@ fn full(kind: &str) -> Vec<Value> {
             "ttlSecondsAfterFinished": 5,
             "retention": {"runs": 5},
         })]
+    } else if kind == "CatalogSchedule" {
+        vec![json!({
+            "schedule": "@daily",
+            "timeZone": "Europe/Berlin",
+            "suspend": true,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 5,
+            "successfulCatalogsHistoryLimit": 5,
+            "failedCatalogsHistoryLimit": 5,
+            "jitterSeconds": 5,
+            "catalogTemplate": {
+                "metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}},
+                "spec": full("Catalog")[0]["spec"],
+            },
+        })]
     } else {
         let key = json!({"name": "a", "key": "k"});
         vec![
@@ -73,7 +88,7 @@ fn full(kind: &str) -> Vec<Value> {
 
 fn errors(resource: &Value) -> String {
     let (resources, faults) = resources::read(&resource.to_string(), "c.yaml");
-    let found = resources.catalogs.len() + resources.providers.len();
+    let found = resources.catalogs.len() + resources.schedules.len() + resources.providers.len();
     assert_eq!(found == 1, faults.is_empty(), "{resource}");
     let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
     faults.join("\n")
@@ -183,10 +198,24 @@ fn walk(schema: &Value, pointer: &str, resource: &Value, seen: &mut Seen) {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let (resources, faults) = resources::read(&without(resource, parent, name).to_string(), "c.yaml");
         assert_eq!(faults, []);
-        let read = resources.catalogs.first().map_or_else(
-            || serde_json::to_value(&resources.providers[0].resource).unwrap(),
-            |it| serde_json::to_value(&it.resource).unwrap(),
-        );
+        let catalogs = resources
+            .catalogs
+            .iter()
+            .map(|it| serde_json::to_value(&it.resource));
+        let schedules = resources
+            .schedules
+            .iter()
+            .map(|it| serde_json::to_value(&it.resource));
+        let providers = resources
+            .providers
+            .iter()
+            .map(|it| serde_json::to_value(&it.resource));
+        let read = catalogs
+            .chain(schedules)
+            .chain(providers)
+            .next()
+            .unwrap()
+            .unwrap();
         assert_eq!(read.pointer(pointer), Some(&schema["default"]), "{pointer}");
         seen.defaults += 1;
     }
@@ -237,7 +266,12 @@ fn what_the_schemas_say_is_what_holds() {
         }
         let untested: Vec<&String> = seen.missing.difference(&seen.fields).collect();
         assert!(untested.is_empty(), "{untested:?}");
-        assert_eq!(seen.defaults, if kind == "Catalog" { 10 } else { 2 });
+        let defaults = match kind.as_str() {
+            "Catalog" => 10,
+            "CatalogSchedule" => 14,
+            _ => 2,
+        };
+        assert_eq!(seen.defaults, defaults);
         assert!(seen.limits > 30, "{kind}: {}", seen.limits);
     }
 }

@@ -206,7 +206,7 @@ fn mistakes_in_a_file_are_placed_and_explained() {
         (of("kind: Catalog", "kind: Catalogue"),
             "c.yaml:2:7: kind: cataloger.dev/v1alpha1 has no kind \"Catalogue\"; did you mean Catalog? (document 1, Catalogue sales)".into()),
         (of("kind: Catalog", "kind: Database"),
-            "c.yaml:2:7: kind: cataloger.dev/v1alpha1 has no kind \"Database\"; there are Catalog and ModelProvider (document 1, Database sales)".into()),
+            "c.yaml:2:7: kind: cataloger.dev/v1alpha1 has no kind \"Database\"; there are Catalog, CatalogSchedule and ModelProvider (document 1, Database sales)".into()),
         (of("dev/v1alpha1", "dev/v1"), "c.yaml:1:13: apiVersion: \"cataloger.dev/v1\" has no Catalog; write cataloger.dev/v1alpha1 (document 1, Catalog sales)".into()),
         (of("cataloger.dev/v1alpha1", "v1"), "c.yaml:1:13: apiVersion: \"v1\" has no Catalog; write cataloger.dev/v1alpha1 (document 1, Catalog sales)".into()),
         (of("cataloger.dev", "cataloger.io"),
