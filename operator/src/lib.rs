@@ -7,6 +7,7 @@ pub mod agent;
 pub mod api;
 pub mod commands;
 pub mod controllers;
+pub mod cron;
 pub mod html;
 pub mod llm;
 pub mod logs;
