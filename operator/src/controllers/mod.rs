@@ -6,6 +6,7 @@ pub mod announce;
 pub mod catalog;
 pub mod installation;
 pub mod provider;
+pub mod schedule;
 pub mod secrets;
 pub mod settings;
 

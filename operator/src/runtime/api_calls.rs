@@ -145,6 +145,8 @@ fn asked(method: &Method, path: &str, query: &str) -> (Verb, Resource) {
     let resource = match (kind.copied().unwrap_or_default(), of.copied()) {
         ("catalogs", None) => Resource::Catalogs,
         ("catalogs", Some("status")) => Resource::CatalogsStatus,
+        ("catalogschedules", None) => Resource::CatalogSchedules,
+        ("catalogschedules", Some("status")) => Resource::CatalogSchedulesStatus,
         ("modelproviders", None) => Resource::ModelProviders,
         ("modelproviders", Some("status")) => Resource::ModelProvidersStatus,
         ("pods", None) => Resource::Pods,

@@ -20,6 +20,7 @@ use crate::controllers::announce::{Announcement, Announcer};
 use crate::controllers::catalog::{self, Context};
 use crate::controllers::installation::{self, InstallationError};
 use crate::controllers::provider::Accounts;
+use crate::controllers::schedule;
 use crate::controllers::settings::Settings;
 use crate::llm::{Http, ModelError};
 use crate::logs;
@@ -196,6 +197,13 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
     let (sessions, looks) = Sessions::new(parts.settings.most_runs, parts.metrics.clone());
     let accounts = Accounts::new(parts.client.clone(), &parts.settings, parts.metrics.clone())?;
     let grace = parts.settings.grace;
+    let schedules = Arc::new(schedule::Context::new(
+        parts.client.clone(),
+        parts.settings.clone(),
+        leadership.holding(),
+        parts.announcer.clone(),
+        parts.metrics.clone(),
+    ));
     let context = Arc::new(Context {
         client: parts.client,
         settings: parts.settings,
@@ -219,7 +227,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
             accounts.complete().await;
             catalog::run(context, looks, &parts.health).await;
         };
-        tokio::join!(accounts.run(), catalogs);
+        tokio::join!(accounts.run(), catalogs, schedule::run(schedules, &parts.health));
     };
     let lost = leadership.lost();
     let ended = tokio::select! {

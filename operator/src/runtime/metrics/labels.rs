@@ -32,6 +32,8 @@ labels! {
     Kind {
         /// A `Catalog`.
         Catalog = "catalog",
+        /// A `CatalogSchedule`.
+        Schedule = "schedule",
         /// A `ModelProvider`.
         Provider = "provider",
     }
@@ -260,6 +262,10 @@ labels! {
         Catalogs = "catalogs",
         /// Its status.
         CatalogsStatus = "catalogs/status",
+        /// `CatalogSchedule`.
+        CatalogSchedules = "catalogschedules",
+        /// Its status.
+        CatalogSchedulesStatus = "catalogschedules/status",
         /// `ModelProvider`.
         ModelProviders = "modelproviders",
         /// Its status.

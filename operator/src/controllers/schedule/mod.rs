@@ -1,0 +1,301 @@
+//! The controller of `CatalogSchedule`s: makes a Catalog at each slot, and removes those that are too many.
+//!
+//! What is to be done is a pure plan; it is carried out here, and each step of it may be the last one of this process.
+//! Must not know how a Catalog is run: it sees only how each has come out.
+
+mod apply;
+mod build;
+mod children;
+mod plan;
+mod reason;
+mod slots;
+mod unread;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource as _, ResourceExt as _};
+use kube_runtime::controller::Action;
+use tracing::{Instrument as _, info, info_span, warn};
+
+use self::apply::ApplyError;
+use self::children::{Child, Children};
+use self::plan::{Facts, Made, Make, Plan, conclude, plan, settle};
+use self::reason::{Reason, Standing};
+pub use self::watch::run;
+use super::announce::Announcer;
+use super::settings::Settings;
+use crate::api::CatalogSchedule;
+use crate::runtime::lease::Holding;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
+
+/// How often a schedule is looked at for which nothing happens.
+const REST: Duration = Duration::from_hours(1);
+/// After a slot has come, its Catalog is made so much later: clocks differ a little.
+const AFTER: Duration = Duration::from_millis(100);
+/// When a Catalog is tried again that the API server refuses, if nobody changes the schedule.
+const REFUSED: Duration = Duration::from_mins(10);
+/// When one is tried again that could not be made.
+const FAILED: Duration = Duration::from_secs(10);
+
+/// What the controller works with.
+pub struct Context {
+    client: Client,
+    settings: Settings,
+    holding: Holding,
+    announcer: Announcer,
+    metrics: Metrics,
+    children: Children,
+    /// Catalogs that could not be made, by the UID of their schedule.
+    held: Mutex<BTreeMap<String, Held>>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Context")
+    }
+}
+
+/// A Catalog that could not be made: not tried again before its time, unless the schedule is changed.
+#[derive(Debug, Clone)]
+struct Held {
+    name: String,
+    generation: Option<i64>,
+    until: Instant,
+    standing: Standing,
+}
+
+impl Context {
+    /// Of no schedule yet.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        holding: Holding,
+        announcer: Announcer,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            settings,
+            holding,
+            announcer,
+            metrics,
+            children: Children::new(),
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Looks at a schedule once.
+async fn reconcile(
+    object: Arc<DeserializeGuard<CatalogSchedule>>,
+    context: Arc<Context>,
+) -> Result<Action, ApplyError> {
+    let began = Instant::now();
+    let result = match &object.0 {
+        Ok(schedule) => {
+            let span = info_span!("reconcile", schedule = %format_args!(
+                "{}/{}", schedule.namespace().unwrap_or_default(), schedule.name_any()
+            ));
+            Box::pin(look(schedule, &context)).instrument(span).await
+        }
+        Err(unreadable) => unread::tell(&context, unreadable)
+            .await
+            .map(|()| (REST, Reconciled::Stalled)),
+    };
+    let outcome = match &result {
+        Ok((_, outcome)) => *outcome,
+        Err(ApplyError::Stale { .. }) => Reconciled::Retry,
+        Err(ApplyError::Api { .. }) => Reconciled::Error,
+    };
+    context
+        .metrics
+        .reconciled(Kind::Schedule, outcome, began.elapsed());
+    result.map(|(again, _)| Action::requeue(again))
+}
+
+async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, Reconciled), ApplyError> {
+    let Some(uid) = cached.uid() else {
+        return Ok((REST, Reconciled::Ok));
+    };
+    if cached.meta().deletion_timestamp.is_some() {
+        context.held().remove(&uid);
+        return Ok((REST, Reconciled::Ok));
+    }
+    let mut schedule = cached.clone();
+    let mut children = known(&schedule, &uid, context).await?;
+    let mut planned = plan(&Facts {
+        schedule: &schedule,
+        children: &children,
+        now: now(),
+    });
+    if planned
+        .make
+        .iter()
+        .any(|make| !is_held(make, &schedule, &uid, context))
+    {
+        // What was seen may be old, and a Catalog is dear: the last word is the API server's.
+        let Some(current) = apply::current(&context.client, &schedule).await? else {
+            return Ok((REST, Reconciled::Ok));
+        };
+        if current.resource_version() != schedule.resource_version() {
+            schedule = current;
+            children = known(&schedule, &uid, context).await?;
+            planned = plan(&Facts {
+                schedule: &schedule,
+                children: &children,
+                now: now(),
+            });
+        }
+    }
+    let retry = carry_out(&mut planned, &schedule, &uid, context).await?;
+    conclude(&mut planned, &schedule, now());
+    if Some(&planned.status) != schedule.status.as_ref() {
+        write(&planned, &schedule, context).await?;
+    }
+    for told in std::mem::take(&mut planned.news) {
+        context.announcer.tell(schedule.object_ref(&()), told);
+    }
+    for child in &planned.remove {
+        apply::delete(&context.client, &schedule, child).await?;
+    }
+    let outcome = match planned.standing.reason {
+        Reason::Scheduled | Reason::Suspended => Reconciled::Ok,
+        Reason::AlreadyActive => Reconciled::Waiting,
+        Reason::CreateFailed => Reconciled::Retry,
+        _ => Reconciled::Stalled,
+    };
+    let next = planned.next.map_or(REST, until);
+    Ok((next.min(retry.unwrap_or(REST)).min(REST), outcome))
+}
+
+/// How long until a slot may be taken.
+fn until(next: Timestamp) -> Duration {
+    let left = next.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or_default() + AFTER
+}
+
+/// The Catalogs of a schedule: what the watch has told, and of what the status names besides, what the API server
+/// says.
+async fn known(schedule: &CatalogSchedule, uid: &str, context: &Context) -> Result<Vec<Child>, ApplyError> {
+    let mut children = context.children.of(uid);
+    for name in schedule.status.iter().flat_map(|status| &status.active) {
+        if children.iter().all(|child| child.name != *name)
+            && let Some(child) = apply::child(&context.client, schedule, name).await?
+        {
+            children.push(child);
+        }
+    }
+    Ok(children)
+}
+
+fn is_held(make: &Make, schedule: &CatalogSchedule, uid: &str, context: &Context) -> bool {
+    context.held().get(uid).is_some_and(|held| {
+        held.name == make.name
+            && held.generation == schedule.metadata.generation
+            && held.until > Instant::now()
+    })
+}
+
+/// Makes what is to be made. When to try again, if that is sooner than the next slot.
+async fn carry_out(
+    planned: &mut Plan,
+    schedule: &CatalogSchedule,
+    uid: &str,
+    context: &Context,
+) -> Result<Option<Duration>, ApplyError> {
+    let mut retry = None;
+    if planned.make.is_empty() {
+        context.held().remove(uid);
+    }
+    for make in planned.make.clone() {
+        if is_held(&make, schedule, uid, context) {
+            if let Some(held) = context.held().get(uid) {
+                planned.standing = held.standing.clone();
+                retry = Some(held.until.saturating_duration_since(Instant::now()));
+            }
+            continue;
+        }
+        if !context.holding.is_held_now() {
+            // It was away for a while: somebody else may lead.
+            return Err(ApplyError::Stale {
+                schedule: schedule.name_any(),
+            });
+        }
+        for child in &make.replaces {
+            apply::delete(&context.client, schedule, child).await?;
+        }
+        let catalog = build::catalog(schedule, &make.name, make.slot, &planned.zone);
+        let made = apply::make(&context.client, schedule, &catalog).await;
+        settle(planned, &make, &made);
+        let wait = match made {
+            Made::New | Made::Found => {
+                if made == Made::New {
+                    info!(catalog = make.name, "a Catalog is made");
+                }
+                context.held().remove(uid);
+                continue;
+            }
+            Made::Foreign | Made::Refused(_) => REFUSED,
+            Made::Failed(_) => FAILED,
+        };
+        retry = Some(wait);
+        let held = Held {
+            name: make.name.clone(),
+            generation: schedule.metadata.generation,
+            until: Instant::now() + wait,
+            standing: planned.standing.clone(),
+        };
+        context.held().insert(uid.to_owned(), held);
+    }
+    Ok(retry)
+}
+
+async fn write(planned: &Plan, schedule: &CatalogSchedule, context: &Context) -> Result<(), ApplyError> {
+    let written = if context.holding.is_held_now() {
+        apply::status(&context.client, schedule, &planned.status).await
+    } else {
+        Err(ApplyError::Stale {
+            schedule: schedule.name_any(),
+        })
+    };
+    context.metrics.status_written(match &written {
+        Ok(()) => StatusOutcome::Ok,
+        Err(ApplyError::Stale { .. }) => StatusOutcome::Conflict,
+        Err(ApplyError::Api { .. }) => StatusOutcome::Error,
+    });
+    written
+}
+
+/// When to look again after a failure.
+#[expect(clippy::needless_pass_by_value, reason = "kube gives it so")]
+fn after_error(
+    object: Arc<DeserializeGuard<CatalogSchedule>>,
+    error: &ApplyError,
+    _context: Arc<Context>,
+) -> Action {
+    match error {
+        // The change is on its way to us.
+        ApplyError::Stale { .. } => Action::requeue(Duration::from_millis(500)),
+        ApplyError::Api { .. } => {
+            warn!(schedule = object.name_any(), %error, "a CatalogSchedule could not be looked after");
+            Action::requeue(Duration::from_secs(5))
+        }
+    }
+}
