@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cataloger::api::catalog::Phase;
-use cataloger::api::{Catalog, ModelProvider, REQUESTED_AT};
+use cataloger::api::{Catalog, CatalogSchedule, ModelProvider, REQUESTED_AT};
 use cataloger::store::{Depth, Key, S3Store, Store as _, list_all};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -49,6 +49,11 @@ impl<'a> Tenant<'a> {
 
     /// Its Catalogs.
     pub fn catalogs(&self) -> Api<Catalog> {
+        self.api()
+    }
+
+    /// Its schedules.
+    pub fn schedules(&self) -> Api<CatalogSchedule> {
         self.api()
     }
 
@@ -186,6 +191,18 @@ impl<'a> Tenant<'a> {
             })
             .map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default()))
             .collect()
+    }
+
+    /// What was reported about an object in it, once this reason is among that: events come after what they tell of.
+    pub async fn told(&self, name: &str, reason: &str) -> Vec<(String, String)> {
+        let began = tokio::time::Instant::now();
+        loop {
+            let events = self.events(name).await;
+            if events.iter().any(|(it, _)| it == reason) || began.elapsed() > PATIENCE {
+                return events;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// The names of all objects in the bucket that belong to a Catalog, without what they have in common.

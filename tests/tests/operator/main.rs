@@ -16,6 +16,7 @@ mod providers;
 mod replicas;
 mod reruns;
 mod runs;
+mod schedules;
 mod tenants;
 mod trouble;
 mod versions;
