@@ -47,6 +47,12 @@ struct Arguments {
     /// For how many seconds it is watched while nothing happens.
     #[arg(long, default_value_t = 60)]
     idle: u64,
+    /// How many schedules it has that are not due.
+    #[arg(long, default_value_t = 5000)]
+    idle_schedules: u32,
+    /// How many schedules are due in one minute.
+    #[arg(long, default_value_t = 1000)]
+    due_schedules: u32,
     /// How many runs it has at once.
     #[arg(long, default_value_t = 10)]
     runs: usize,
@@ -65,6 +71,8 @@ enum Part {
     Catalogs,
     /// The operator, as a process in front of the tests' cluster.
     Operator,
+    /// Its schedules.
+    Schedules,
 }
 
 #[tokio::main]
@@ -101,6 +109,14 @@ async fn main() {
             runs: arguments.runs,
             starts: arguments.starts,
             idle: Duration::from_secs(arguments.idle),
+        }))
+        .await;
+    }
+    if wanted(Part::Schedules) {
+        Box::pin(operator::schedules::all(operator::schedules::Size {
+            idle: arguments.idle_schedules,
+            due: arguments.due_schedules,
+            stretch: Duration::from_secs(arguments.idle),
         }))
         .await;
     }

@@ -5,6 +5,7 @@
 
 mod process;
 mod recovery;
+pub(crate) mod schedules;
 
 use std::time::{Duration, Instant};
 
