@@ -1,5 +1,7 @@
-//! The road of a run: sandbox, catalog, publish, summary, publish, outcome. Each step that reaches outside is in
-//! the journal before its effect is used, so a run that is cut off anywhere goes on where it was.
+//! Drives a run: does what is next (`run/next.rs`), until nothing is. What came of an act is in the journal before its
+//! effect is used, so a run that is cut off anywhere goes on where it was.
+//!
+//! It must not decide what is next.
 
 mod ask;
 mod execute;
@@ -14,13 +16,14 @@ use tokio::time::Instant;
 use super::claim::{Whose, claim, difference};
 use super::event::{Event, Phase, Watch};
 use super::journal::{self, Journal, JournalError, persist};
+use super::next::{Act, Deed, Here, next};
 use super::outcome::{Outcome, SoFar};
-use super::record::{Failure, Record};
+use super::record::Record;
 use super::state::State;
 use super::workplace::Workplace;
-use super::{Kind, Parts, Plan, RunError, report, sha256};
-use crate::agent::Step;
+use super::{Kind, Parts, Plan, RunError, sha256};
 use crate::agent::prompts::Role;
+use crate::sandbox::BootId;
 use crate::store::RunId;
 
 /// How many names are tried for a run.
@@ -159,6 +162,9 @@ struct Engine<'a> {
     state: State,
     place: Workplace<'a>,
     began: Instant,
+    phase: Option<Phase>,
+    /// The sandbox in whose session nothing was done but the survey.
+    surveyed: Option<BootId>,
     replaced: u32,
     warnings: Vec<String>,
     no_summary: Option<String>,
@@ -181,6 +187,8 @@ impl<'a> Engine<'a> {
             journal,
             state,
             began: Instant::now(),
+            phase: None,
+            surveyed: None,
             replaced: 0,
             warnings: Vec::new(),
             no_summary: None,
@@ -221,134 +229,83 @@ impl<'a> Engine<'a> {
         ))
     }
 
+    /// What is next, again and again, to the last.
     async fn road(&mut self) -> Result<(), RunError> {
-        if self.state.finished.is_none() {
-            self.catalog().await?;
-            self.summarize().await?;
-            let warnings = std::mem::take(&mut self.warnings);
-            self.note(Record::Finished { warnings }).await?;
-        }
-        let Some(report) = report::report(&self.state) else {
-            return Err(self.broken("the run is not finished"));
-        };
-        // Redacted as values: as a text it might be no JSON any more.
-        let mut report = serde_json::to_value(&report).map_err(|error| self.broken(&error.to_string()))?;
-        self.parts.redactor.redact_json(&mut report);
-        let key = self.parts.layout.run(self.journal.run());
-        self.report(&key, format!("{report:#}\n")).await
-    }
-
-    async fn catalog(&mut self) -> Result<(), RunError> {
-        let page = self.page(Role::Cataloging).await?;
-        let run = self.journal.run();
-        let layout = &self.parts.layout;
-        let (script, catalog) = (layout.catalog_script(run), layout.catalog(run));
-        // The page last: who sees it sees all that belongs to it.
-        self.publish(&script, self.script(Role::Cataloging)).await?;
-        match self.fit(Role::Cataloging, &page, &catalog)? {
-            Some(page) => self.publish(&catalog, page).await,
-            None => Ok(()),
-        }
-    }
-
-    /// A summary that fails leaves the catalog as it is.
-    async fn summarize(&mut self) -> Result<(), RunError> {
-        let role = Role::Summary;
-        let page = self.page(role).await;
-        let summary = self.parts.layout.summary(self.journal.run());
-        match page.and_then(|page| self.fit(role, &page, &summary)) {
-            Ok(page) => {
-                let script = self.parts.layout.summary_script(self.journal.run());
-                self.publish(&script, self.script(role)).await?;
-                match page {
-                    Some(page) => self.publish(&summary, page).await,
-                    None => Ok(()),
-                }
+        loop {
+            let act = next(&self.state, &self.here());
+            match act {
+                Act::For(role, deed) => match self.perform(role, deed).await {
+                    // It leaves the catalog as it is, and is told when all is done.
+                    Err(error) if role == Role::Summary && error.spares_the_run() => {
+                        let message = match &error {
+                            // It speaks of the catalog, which is there.
+                            RunError::NoPage(failure) => failure.to_string(),
+                            error => error.to_string(),
+                        };
+                        self.no_summary = Some(self.redact(&message));
+                    }
+                    performed => performed?,
+                },
+                Act::Finish => self.finish().await?,
+                Act::Report => return self.report().await,
+                Act::Fail(failure) => return Err(RunError::NoPage(failure)),
             }
-            Err(error) if error.spares_the_run() => {
-                let message = match &error {
-                    // It speaks of the catalog, which is there.
-                    RunError::NoPage(failure) => failure.to_string(),
-                    error => error.to_string(),
-                };
-                let message = self.redact(&message);
-                let ended = self.state.of(role).map(|work| work.ended.is_some());
-                if ended == Some(false) {
-                    let failure = Some(Failure::Trouble(message.clone()));
-                    self.note(Record::Ended { role, failure }).await?;
-                }
-                self.warn(&format!("there is no summary: {message}"));
-                self.no_summary = Some(message);
+        }
+    }
+
+    fn here(&self) -> Here<'_> {
+        Here {
+            sandbox: self.place.boot(),
+            elapsed: self.elapsed(),
+            no_summary: self.no_summary.as_deref(),
+        }
+    }
+
+    /// Does something for an agent, and notes what came of it.
+    async fn perform(&mut self, role: Role, deed: Deed) -> Result<(), RunError> {
+        // Who is told to stop begins nothing new; but what is accepted is published.
+        if !matches!(deed, Deed::Publish(_)) {
+            self.parts.stop().check()?;
+        }
+        if matches!(deed, Deed::Ask | Deed::Execute { .. } | Deed::Check { .. }) {
+            self.enter(role.into());
+        }
+        match deed {
+            Deed::Prepare(stage) => self.prepare(role, stage).await,
+            Deed::Begin => {
+                let beginning = self.task(role).await?;
+                let earlier = beginning.earlier.clone();
+                self.note(Record::Began(beginning)).await?;
+                (self.watch)(&Event::Began { role, earlier });
                 Ok(())
             }
-            Err(error) => Err(error),
+            Deed::Ask => self.ask(role).await,
+            Deed::Execute { index, code } => self.execute(role, index, code).await,
+            Deed::Check { page } => {
+                let problem = self.page(role, &page).err();
+                self.note(Record::Checked {
+                    problem: problem.clone(),
+                })
+                .await?;
+                (self.watch)(&Event::Checked { problem });
+                Ok(())
+            }
+            Deed::End(failure) => self.note(Record::Ended { role, failure }).await,
+            Deed::Publish(object) => self.publish(role, object).await,
         }
     }
 
-    /// Lets an agent work until it has handed in its page, or has now.
-    async fn page(&mut self, role: Role) -> Result<String, RunError> {
-        if let Some(work) = self.state.of(role) {
-            match (work.page(), &work.ended) {
-                (Some(page), Some(_)) => return Ok(page.to_owned()),
-                (_, Some((_, Some(failure)))) => return Err(RunError::NoPage(failure.clone())),
-                // What needs no sandbox gets none.
-                _ => match work.agent.next(self.elapsed()) {
-                    Step::Done { .. } | Step::GiveUp(_) => return self.work(role).await,
-                    _ => {}
-                },
-            }
+    async fn finish(&mut self) -> Result<(), RunError> {
+        let journaled = self
+            .state
+            .of(Role::Summary)
+            .and_then(|work| work.ended.as_ref()?.1.as_ref())
+            .map(ToString::to_string);
+        if let Some(failure) = self.no_summary.clone().or(journaled) {
+            self.warn(&format!("there is no summary: {failure}"));
         }
-        if role == Role::Cataloging {
-            // Before anything is paid for: is there a sandbox, and does it reach the database?
-            self.make_ready(role).await?;
-        }
-        if self.state.of(role).is_none() {
-            let beginning = self.task(role).await?;
-            let earlier = beginning.earlier.clone();
-            self.note(Record::Began(beginning)).await?;
-            (self.watch)(&Event::Began { role, earlier });
-        }
-        self.make_ready(role).await?;
-        (self.watch)(&Event::Phase(role.into()));
-        self.work(role).await
-    }
-
-    /// Does what the agent wants, until it is done or gives up.
-    async fn work(&mut self, role: Role) -> Result<String, RunError> {
-        let failure = loop {
-            self.parts.stop().check()?;
-            let elapsed = self.elapsed();
-            let Some(work) = self.state.of(role) else {
-                return Err(self.broken("no agent is at work"));
-            };
-            match work.agent.next(elapsed) {
-                Step::Ask => self.ask(role).await?,
-                Step::Execute { index, code } => {
-                    let code = code.to_owned();
-                    self.execute(role, index, code).await?;
-                }
-                Step::Check { page, .. } => {
-                    let problem = self.problem(role, page);
-                    self.note(Record::Checked {
-                        problem: problem.clone(),
-                    })
-                    .await?;
-                    (self.watch)(&Event::Checked { problem });
-                }
-                Step::Done { page } => {
-                    let page = page.to_owned();
-                    self.note(Record::Ended { role, failure: None }).await?;
-                    return Ok(page);
-                }
-                Step::GiveUp(defeat) => break Failure::Defeat(defeat),
-            }
-        };
-        let ended = Record::Ended {
-            role,
-            failure: Some(failure.clone()),
-        };
-        self.note(ended).await?;
-        Err(RunError::NoPage(failure))
+        let warnings = std::mem::take(&mut self.warnings);
+        self.note(Record::Finished { warnings }).await
     }
 
     /// Writes an entry, then takes what it says as known.
@@ -361,6 +318,13 @@ impl<'a> Engine<'a> {
     /// How long the run was driven, up to now.
     fn elapsed(&self) -> Duration {
         self.state.driven_before() + self.began.elapsed().saturating_sub(self.journal.waited())
+    }
+
+    /// Tells what the run is at, once.
+    fn enter(&mut self, phase: Phase) {
+        if self.phase.replace(phase) != Some(phase) {
+            (self.watch)(&Event::Phase(phase));
+        }
     }
 
     fn redact(&self, text: &str) -> String {

@@ -5,6 +5,7 @@
 
 mod claim;
 mod clean;
+mod content;
 mod context;
 mod database;
 mod engine;
@@ -12,6 +13,7 @@ mod error;
 pub mod event;
 mod good;
 mod journal;
+mod next;
 mod outcome;
 pub mod preflight;
 mod provenance;

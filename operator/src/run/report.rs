@@ -14,6 +14,7 @@ use crate::agent::budget::Limits;
 use crate::agent::prompts::Role;
 use crate::llm::ModelSpec;
 use crate::llm::prices::Cost;
+use crate::redact::Redactor;
 use crate::store::RunId;
 
 /// The version of the format.
@@ -139,8 +140,17 @@ fn agent(work: &Work, finished: Moment) -> Agent {
     }
 }
 
-/// The report of a run that is finished; none of one that is not.
-pub(super) fn report(state: &State) -> Option<Report> {
+/// The report of a run that is finished, as it is written; none of one that is not.
+pub(super) fn text(state: &State, redactor: &Redactor) -> Option<Result<String, serde_json::Error>> {
+    let report = report(state)?;
+    Some(serde_json::to_value(&report).map(|mut report| {
+        // Redacted as values: as a text it might be no JSON any more.
+        redactor.redact_json(&mut report);
+        format!("{report:#}\n")
+    }))
+}
+
+fn report(state: &State) -> Option<Report> {
     let finish = state.finished.as_ref()?;
     let part = |role| state.of(role).map(|work| agent(work, finish.at));
     Some(Report {

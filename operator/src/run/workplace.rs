@@ -31,7 +31,7 @@ pub(super) struct Workplace<'a> {
     sandboxes: &'a dyn Sandboxes,
     stop: Stop<'a>,
     run: RunId,
-    sandbox: Option<Box<dyn Sandbox>>,
+    sandbox: Option<(BootId, Box<dyn Sandbox>)>,
 }
 
 /// Ids for the calls that make a sandbox ready, before entry `next` of the journal says that it is.
@@ -71,19 +71,15 @@ impl<'a> Workplace<'a> {
         }
     }
 
-    /// Gets a sandbox, if there is none yet; which one it is.
-    pub(super) async fn open(&mut self, known: Option<&BootId>, env: &Variables) -> Result<BootId, RunError> {
-        if let Some(sandbox) = &self.sandbox {
-            return Ok(sandbox.boot());
-        }
+    /// Gets a sandbox.
+    pub(super) async fn open(&mut self, known: Option<&BootId>, env: &Variables) -> Result<(), RunError> {
         let sandbox = tokio::select! {
             biased;
             () = self.stop.wanted() => return Err(RunError::Interrupted),
             sandbox = self.sandboxes.open(self.run, known, env) => sandbox?,
         };
-        let boot = sandbox.boot();
-        self.sandbox = Some(sandbox);
-        Ok(boot)
+        self.sandbox = Some((sandbox.boot(), sandbox));
+        Ok(())
     }
 
     /// Lets go of a sandbox that is of no more use.
@@ -101,18 +97,21 @@ impl<'a> Workplace<'a> {
     /// Ends the sandbox.
     pub(super) async fn close(&mut self) -> Result<(), SandboxError> {
         match self.sandbox.take() {
-            Some(sandbox) => sandbox.close().await,
+            Some((_, sandbox)) => sandbox.close().await,
             None => Ok(()),
         }
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sandbox.is_none()
+    /// Which sandbox it is, if there is one.
+    pub(super) fn boot(&self) -> Option<&BootId> {
+        self.sandbox.as_ref().map(|(boot, _)| boot)
     }
 
     fn sandbox(&self) -> Result<&dyn Sandbox, SandboxError> {
-        self.sandbox.as_deref().ok_or(SandboxError::Closed)
+        self.sandbox
+            .as_ref()
+            .map(|(_, sandbox)| &**sandbox)
+            .ok_or(SandboxError::Closed)
     }
 
     /// Starts a fresh session.

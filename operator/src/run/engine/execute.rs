@@ -68,12 +68,9 @@ impl Engine<'_> {
         let lost = ran.status.is_none();
         self.note(Record::Ran(ran)).await?;
         (self.watch)(&event);
-        if lost {
-            self.make_ready(role).await?;
-            (self.watch)(&Event::Phase(role.into()));
-            return Ok(());
+        if !lost {
+            self.place.acknowledge(id).await;
         }
-        self.place.acknowledge(id).await;
         Ok(())
     }
 

@@ -4,12 +4,11 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::task::file_name;
-use crate::agent::Defeat;
-use crate::agent::budget::UsedUp;
 use crate::agent::prompts::Role;
 use crate::llm::cut;
 use crate::run::event::{Event, Phase};
-use crate::run::record::{Failure, Ready, Record};
+use crate::run::next::{Stage, is_ready};
+use crate::run::record::{Ready, Record};
 use crate::run::workplace::{File, Ids};
 use crate::run::{RunError, preflight as survey};
 use crate::sandbox::{Cell, Class, Executed, SandboxError, Status, Variables};
@@ -20,23 +19,36 @@ const REPLACEMENTS: u32 = 3;
 const CONNECT: &str = "connect_database().disconnect()";
 
 impl Engine<'_> {
-    /// Sees to it that there is a sandbox with all that an agent has made in it, within the time of the run.
-    pub(super) async fn make_ready(&mut self, role: Role) -> Result<(), RunError> {
-        loop {
-            let limit = self.state.limits.time;
-            let left = limit.saturating_sub(self.elapsed());
-            match timeout(left, self.prepare(role)).await {
-                Ok(Err(RunError::Sandbox(error))) if self.is_replaceable(&error) => {
-                    self.replace(&error.to_string()).await;
-                }
-                Ok(result) => return result,
-                Err(_) => {
-                    self.place.discard().await;
-                    let used_up = UsedUp::Time { limit };
-                    return Err(RunError::NoPage(Failure::Defeat(Defeat::UsedUp(used_up))));
-                }
+    /// Brings the sandbox a stage nearer to what an agent needs, within the time of the run.
+    pub(super) async fn prepare(&mut self, role: Role, stage: Stage) -> Result<(), RunError> {
+        let left = self.state.limits.time.saturating_sub(self.elapsed());
+        let made = match timeout(left, self.make(role, stage)).await {
+            Ok(Err(RunError::Sandbox(error))) if self.is_replaceable(&error) => {
+                self.replace(&error.to_string()).await;
+                return Ok(());
+            }
+            Ok(made) => made?,
+            // That the time is over, whoever says what is next will see.
+            Err(_) => {
+                self.place.discard().await;
+                return Ok(());
+            }
+        };
+        // Not within that time: who gives up an entry half way would not know whether it is there.
+        if let Some(record) = made {
+            let surveyed = match &record {
+                Record::Surveyed(survey) => Some(survey.clone()),
+                _ => None,
+            };
+            self.note(record).await?;
+            if let Some(survey) = surveyed {
+                (self.watch)(&Event::Surveyed(survey));
             }
         }
+        if is_ready(&self.state, &self.here(), role) {
+            (self.watch)(&Event::Ready { role });
+        }
+        Ok(())
     }
 
     /// Whether another sandbox may help. One that has run something else by an id of ours is none of ours.
@@ -45,34 +57,48 @@ impl Engine<'_> {
         lost && self.replaced < REPLACEMENTS
     }
 
-    async fn prepare(&mut self, role: Role) -> Result<(), RunError> {
-        let known = self.state.ready.clone();
-        let env = self.variables(role);
-        if self.place.is_empty() {
-            (self.watch)(&Event::Phase(Phase::Provisioning));
-        }
-        let boot = self
-            .place
-            .open(known.as_ref().map(|ready| &ready.boot), &env)
-            .await?;
-        if known.is_some_and(|ready| ready.boot == boot && ready.role == role) {
-            (self.watch)(&Event::Ready { role });
-            return Ok(());
-        }
+    /// What is to be noted then.
+    async fn make(&mut self, role: Role, stage: Stage) -> Result<Option<Record>, RunError> {
         let mut ids = Ids::before(self.journal.next());
-        self.place.reset(&mut ids, &env).await?;
+        let env = self.variables(role);
+        match stage {
+            Stage::Open => {
+                self.enter(Phase::Provisioning);
+                let known = self.state.ready.as_ref().map(|ready| &ready.boot);
+                self.place.open(known, &env).await?;
+                Ok(None)
+            }
+            Stage::Survey => {
+                self.place.reset(&mut ids, &env).await?;
+                let survey = self.survey(&mut ids).await?;
+                self.surveyed = self.place.boot().cloned();
+                Ok(Some(Record::Surveyed(survey)))
+            }
+            Stage::Equip => {
+                let Some(boot) = self.place.boot().cloned() else {
+                    return Err(SandboxError::Closed.into());
+                };
+                // The session that the survey has made is as good as another.
+                if self.surveyed.take().as_ref() != Some(&boot) {
+                    self.place.reset(&mut ids, &env).await?;
+                    self.fill(role, &mut ids).await?;
+                }
+                let notice = self.rebuild(role, &mut ids).await?;
+                Ok(Some(Record::Ready(Ready { role, boot, notice })))
+            }
+        }
+    }
+
+    /// What an agent needs in its session before its own code.
+    async fn fill(&self, role: Role, ids: &mut Ids) -> Result<(), RunError> {
         match role {
-            Role::Cataloging if self.state.survey.is_none() => self.survey(&mut ids).await?,
-            Role::Cataloging => self.connect(&mut ids).await?,
+            Role::Cataloging => self.connect(ids).await?,
             Role::Summary => {
                 for file in self.files().await? {
-                    self.place.put(&mut ids, &file).await?;
+                    self.place.put(ids, &file).await?;
                 }
             }
         }
-        let notice = self.rebuild(role, &mut ids).await?;
-        self.note(Record::Ready(Ready { role, boot, notice })).await?;
-        (self.watch)(&Event::Ready { role });
         Ok(())
     }
 
@@ -109,7 +135,7 @@ impl Engine<'_> {
     }
 
     /// Finds out whether the database is fit for the run, and which tables are meant.
-    async fn survey(&mut self, ids: &mut Ids) -> Result<(), RunError> {
+    async fn survey(&mut self, ids: &mut Ids) -> Result<survey::Survey, RunError> {
         let cell = survey::cell(&self.plan.tables, self.plan.allow_writable);
         let executed = self.place.try_out(ids, &cell).await?;
         let Some(mut document) = survey::document(&executed.output) else {
@@ -122,9 +148,7 @@ impl Engine<'_> {
         if let Some(risk) = survey.risk() {
             self.warn(&risk);
         }
-        self.note(Record::Surveyed(survey.clone())).await?;
-        (self.watch)(&Event::Surveyed(survey));
-        Ok(())
+        Ok(survey)
     }
 
     /// Opens the database as the model's code will. It was surveyed before.
