@@ -6,18 +6,27 @@
 use super::state::State;
 use super::{provenance, script};
 use crate::agent::prompts::Role;
-use crate::html;
+use crate::html::{self, Frame};
 use crate::redact::Redactor;
 
 /// A page as it is published, or what is wrong with it, for the model.
 pub(super) fn page(state: &State, redactor: &Redactor, role: Role, page: &str) -> Result<String, String> {
+    framed(provenance::frame(state, role), redactor, role, page)
+}
+
+/// The same, of which all that a journal has to say is in the frame.
+pub(super) fn framed(
+    mut frame: Frame,
+    redactor: &Redactor,
+    role: Role,
+    page: &str,
+) -> Result<String, String> {
     let rules = match role {
         Role::Cataloging => html::Rules::CATALOG,
         Role::Summary => html::Rules::SUMMARY,
     };
     let page = html::clean(&redactor.redact(page), rules)
         .map_err(|refusal| redactor.redact(&refusal.to_string()).into_owned())?;
-    let mut frame = provenance::frame(state, role);
     let texts = [&mut frame.of, &mut frame.time].into_iter();
     let links = frame.links.iter_mut().map(|(name, _)| name);
     let facts = frame.facts.iter_mut().flat_map(|(_, values)| values);

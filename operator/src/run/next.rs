@@ -182,3 +182,6 @@ impl Object {
         }
     }
 }
+
+#[cfg(test)]
+mod search;
