@@ -2,12 +2,14 @@
 //! answers are.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cataloger::run::{self, Kind, Parts, Sandboxes};
+use cataloger::agent::prompts::Role;
+use cataloger::run::{self, Kind, Parts, Plan, Sandboxes};
 use cataloger::store::{
     ContentType, Creation, DirectoryStore, Key, Listing, Meta, Object, Page, Store, StoreError,
 };
@@ -22,9 +24,19 @@ use crate::stage::{Warm, resume, start};
 struct Late {
     store: DirectoryStore,
     hidden: Mutex<BTreeSet<String>>,
+    /// The next object with these words in it is written, and that is heard so much later.
+    slow: Mutex<Option<(&'static str, Duration)>>,
 }
 
 impl Late {
+    async fn at(pages: &Path) -> Arc<Self> {
+        Arc::new(Self {
+            store: DirectoryStore::open(pages.to_owned()).await.unwrap(),
+            hidden: Mutex::default(),
+            slow: Mutex::default(),
+        })
+    }
+
     fn hide(&self, key: &Key) {
         self.hidden.lock().unwrap().insert(key.as_str().to_owned());
     }
@@ -57,7 +69,16 @@ impl Store for Late {
         content_type: ContentType,
     ) -> Result<Creation, StoreError> {
         self.hide(key);
-        self.store.create(key, content, content_type).await
+        let text = String::from_utf8_lossy(&content).into_owned();
+        let created = self.store.create(key, content, content_type).await;
+        let slow = {
+            let mut slow = self.slow.lock().unwrap();
+            slow.take_if(|(words, _)| text.contains(*words))
+        };
+        if let Some((_, wait)) = slow {
+            tokio::time::sleep(wait).await;
+        }
+        created
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -86,10 +107,7 @@ impl Store for Late {
 async fn listings_that_are_late_lose_and_overwrite_nothing() {
     let scene = Scene::new().await;
     let (plan, warm) = (scene.plan(), Warm::new().await);
-    let store = Arc::new(Late {
-        store: DirectoryStore::open(scene.pages()).await.unwrap(),
-        hidden: Mutex::default(),
-    });
+    let store = Late::at(&scene.pages()).await;
     let parts = async || Parts {
         store: Arc::clone(&store) as Arc<dyn Store>,
         sandboxes: Arc::clone(&warm) as Arc<dyn Sandboxes>,
@@ -125,6 +143,56 @@ async fn listings_that_are_late_lose_and_overwrite_nothing() {
     store.catch_up();
     let good = run::last_good(&*kept.store, &kept.layout, &kept.cancel).await;
     assert_eq!(good.unwrap().unwrap().run, second);
+}
+
+/// The time of a run may be over while an entry is written: it is waited for, since who gives it up half way does not
+/// know whether it is there, and takes its own for another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_that_ends_while_an_entry_is_written_ends_the_summary_alone() {
+    let scene = Scene::new().await;
+    let (plan, warm) = (scene.plan(), Warm::new().await);
+    let store = Late::at(&scene.pages()).await;
+    let parts = async |plan: &Plan| Parts {
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        sandboxes: Arc::clone(&warm) as Arc<dyn Sandboxes>,
+        ..scene.parts(plan).await
+    };
+    // Up to where the summary has its task.
+    let began = Instant::now();
+    let first = parts(&plan).await;
+    let watch = |event: &run::Event| {
+        if let run::Event::Began { role, .. } = event
+            && *role == Role::Summary
+        {
+            first.hand_over.cancel();
+        }
+    };
+    let stopped = run::start(&plan, &first, &watch).await.unwrap_err();
+    assert_eq!(stopped.kind(), Kind::Interrupted, "{stopped}");
+    let run = scene.only();
+    let asked = scene.server.requests().len();
+
+    // There is time to get a sandbox, and none left when it is heard that it is noted.
+    let time = began.elapsed() + Duration::from_secs(8);
+    let mut limited = plan;
+    limited.limits.time = time;
+    *store.slow.lock().unwrap() = Some(("\"ready\"", time));
+    let outcome = resume(&limited, &parts(&limited).await, run).await.0.unwrap();
+    let failure = outcome.summary_failure.unwrap();
+    assert!(failure.contains("time"), "{failure}");
+    assert_eq!(scene.server.requests().len(), asked);
+    let records = scene.records();
+    let [.., ended, finished] = &records[..] else {
+        panic!("{records:?}");
+    };
+    assert!(
+        ended["ended"]["role"] == "summary" && finished["finished"].is_object(),
+        "{records:?}"
+    );
+    assert_eq!(
+        scene::names(&scene.pages().join(run.to_string())),
+        ["catalog.html", "catalog_script.py", "run.json"]
+    );
 }
 
 /// Each answer takes a third of a second longer than it should.
