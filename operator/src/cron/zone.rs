@@ -1,11 +1,16 @@
 //! Time zones by their names, from the data that this program was built with: what a machine has is not looked at, so
 //! that all replicas agree.
 
+use std::sync::LazyLock;
+
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use thiserror::Error;
 
 /// What a zone is called that nobody has named.
 const UTC: &str = "Etc/UTC";
+
+/// All zones. It keeps what it has read.
+static KNOWN: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// There is no such zone.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,8 +32,6 @@ pub fn zone(name: Option<&str>) -> Result<TimeZone, UnknownZone> {
         name: name.to_owned(),
         meant: meant.map(str::to_owned),
     };
-    // Reading it is cheap, and it keeps what it has read.
-    static KNOWN: std::sync::LazyLock<TimeZoneDatabase> = std::sync::LazyLock::new(TimeZoneDatabase::bundled);
     let zone = KNOWN.get(name).map_err(|_| unknown(None))?;
     match zone.iana_name() {
         Some(right) if right != name => Err(unknown(Some(right))),

@@ -1,4 +1,4 @@
-//! Catalogs by the clock: beside a real CronJob, as they go on and go wrong, and with an operator that dies.
+//! Catalogs by the clock: beside a real `CronJob`, as they go on and go wrong, and with an operator that dies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +21,11 @@ const PATIENCE: Duration = Duration::from_mins(8);
 fn idle(tenant: &Tenant<'_>, name: &str, more: Value) -> Value {
     let template = tenant.catalog(name, json!({"suspend": true}));
     let mut spec = json!({"schedule": "@every 1s", "catalogTemplate": {"spec": template["spec"]}});
-    for (field, value) in more.as_object().expect("members") {
-        spec[field] = value.clone();
+    let Value::Object(more) = more else {
+        panic!("no members: {more}")
+    };
+    for (field, value) in more {
+        spec[field] = value;
     }
     json!({
         "apiVersion": "cataloger.dev/v1alpha1", "kind": "CatalogSchedule",
@@ -31,7 +34,7 @@ fn idle(tenant: &Tenant<'_>, name: &str, more: Value) -> Value {
 }
 
 async fn change(tenant: &Tenant<'_>, name: &str, change: Value) {
-    let (schedules, patch) = (tenant.schedules(), Patch::Merge(&change));
+    let (schedules, patch) = (tenant.schedules(), Patch::Merge(change));
     let changed = schedules.patch(name, &PatchParams::default(), &patch).await;
     changed.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
@@ -205,7 +208,7 @@ async fn what_is_wrong_is_said_where_its_author_looks() {
         let it = stands(&tenant, &name, why).await;
         let status = it.status.as_ref().expect("it was looked at");
         assert!(status.conditions[0].message.contains(says), "{status:#?}");
-        assert_eq!(kstatus(&[it.clone()]).await[0].status, "Failed");
+        assert_eq!(kstatus(std::slice::from_ref(&it)).await[0].status, "Failed");
         let events = tenant.told(&name, why).await;
         assert!(
             events
@@ -320,6 +323,53 @@ async fn a_schedule_is_suspended_asked_by_hand_waits_and_replaces() {
     for catalog in left {
         tenant.gone(&catalog.name_any()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_write_below_one_prefix() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("b"), Served::postgres_shop());
+    let name = tenant.unique("both");
+    tenant.secret(&name, &[("url", &shop.reader())]).await;
+    tenant.provider(&name, json!({"builtin": {}})).await;
+    let rest = json!({"model": {"providerRef": {"name": name}}, "retention": {"runs": 5}});
+    let template = json!({"spec": tenant.catalog(&name, rest)["spec"]});
+    let more = json!({"suspend": true, "catalogTemplate": template});
+    tenant.apply(idle(&tenant, &name, more)).await;
+    for (number, value) in [(1, "one"), (2, "two")] {
+        let ask = json!({"metadata": {"annotations": {REQUESTED_AT: value}}});
+        change(&tenant, &name, ask).await;
+        let asked = |it: &CatalogSchedule| {
+            let status = it.status.as_ref();
+            status.is_some_and(|it| {
+                it.requested.as_ref().is_some_and(|it| it.at == value)
+                    || it.last_handled_reconcile_at.as_deref() == Some(value)
+            })
+        };
+        tenant.until_of(&tenant.schedules(), &name, value, asked).await;
+        assert_eq!(catalogs(&tenant, &name).await.len(), number);
+    }
+    let mut runs = BTreeSet::new();
+    for catalog in catalogs(&tenant, &name).await {
+        let done = tenant.succeeded(&catalog.name_any()).await;
+        let artifacts = done.status.and_then(|it| it.artifacts).expect("it has published");
+        runs.insert(artifacts.timestamp);
+    }
+    assert_eq!(runs.len(), 2);
+    let objects = tenant.objects(&name).await;
+    for run in runs {
+        assert!(objects.contains(&format!("{run}/catalog.html")), "{objects:?}");
+    }
+    let handled = |it: &CatalogSchedule| {
+        let status = it.status.as_ref();
+        status
+            .is_some_and(|it| it.last_handled_reconcile_at.as_deref() == Some("two") && it.active.is_empty())
+    };
+    tenant
+        .until_of(&tenant.schedules(), &name, "handled", handled)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,8 +20,7 @@ pub(super) fn name_of_request(schedule: &str, uid: &str, value: &str) -> String 
     hash.update(uid);
     hash.update([0]);
     hash.update(value);
-    let hash = hash.finalize();
-    let short: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = hex::encode(hash.finalize()).chars().take(8).collect();
     format!("{schedule}-m{short}")
 }
 

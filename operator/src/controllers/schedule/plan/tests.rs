@@ -18,8 +18,11 @@ fn schedule(spec: Value) -> CatalogSchedule {
             "database": {"secretRef": {"name": "db"}}, "tables": ["a"], "storage": {"s3": {"prefix": "p"}},
         }},
     });
-    for (name, value) in spec.as_object().unwrap() {
-        whole[name] = value.clone();
+    let Value::Object(spec) = spec else {
+        panic!("members")
+    };
+    for (name, value) in spec {
+        whole[name] = value;
     }
     serde_json::from_value(json!({
         "apiVersion": "cataloger.dev/v1alpha1", "kind": "CatalogSchedule",
