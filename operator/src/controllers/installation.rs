@@ -1,7 +1,9 @@
 //! The secret of an installation, from which the keys of its sandboxes are derived: a Secret in the operator's own
-//! namespace, made by whoever needs it first.
+//! namespace. Manifests and chart bring it empty, so that it goes with them; whoever needs it first fills it.
 //!
 //! Must not know what is derived from it.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -16,6 +18,7 @@ use crate::sandbox::InstallationSecret;
 
 /// The key in the Secret.
 const KEY: &str = "secret";
+
 /// Why there is no secret.
 #[derive(Debug, Error)]
 pub enum InstallationError {
@@ -67,31 +70,52 @@ pub async fn secret(
             .map_err(late("read"))?
             .map_err(trouble("read"))
     };
-    let found = match get().await? {
-        Some(found) => Some(found),
-        None => {
-            let bytes: [u8; 32] = rand::random();
-            let made = Secret {
-                metadata: ObjectMeta {
-                    name: Some(name.to_owned()),
-                    labels: Some([("app.kubernetes.io/part-of".to_owned(), "cataloger".to_owned())].into()),
-                    ..ObjectMeta::default()
-                },
-                data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
-                ..Secret::default()
-            };
-            match timeout(ANSWER, secrets.create(&PostParams::default(), &made)).await {
-                Ok(Ok(made)) => Some(made),
-                // Another replica was first.
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => get().await?,
-                Ok(Err(error)) => return Err(trouble("made")(error)),
-                Err(elapsed) => return Err(late("made")(elapsed)),
-            }
-        }
+    let parameters = PostParams::default();
+    let (answer, what) = match get().await? {
+        // It carries its resource version: who was first stays.
+        Some(found) if is_empty(&found) => (
+            timeout(ANSWER, secrets.replace(name, &parameters, &filled(found))).await,
+            "filled",
+        ),
+        Some(found) => return held(found).ok_or_else(|| InstallationError::Damaged { secret: full() }),
+        None => (
+            timeout(ANSWER, secrets.create(&parameters, &filled(new(name)))).await,
+            "made",
+        ),
     };
-    let bytes = found.and_then(|found| found.data?.remove(KEY));
-    let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.0.try_into().ok());
-    bytes
-        .map(InstallationSecret::new)
+    let kept = match answer {
+        Ok(Ok(kept)) => Some(kept),
+        // Another replica was first.
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => get().await?,
+        Ok(Err(error)) => return Err(trouble(what)(error)),
+        Err(elapsed) => return Err(late(what)(elapsed)),
+    };
+    kept.and_then(held)
         .ok_or_else(|| InstallationError::Damaged { secret: full() })
+}
+
+fn new(name: &str) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([("app.kubernetes.io/part-of".to_owned(), "cataloger".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        ..Secret::default()
+    }
+}
+
+fn is_empty(secret: &Secret) -> bool {
+    secret.data.as_ref().is_none_or(BTreeMap::is_empty)
+}
+
+fn filled(mut secret: Secret) -> Secret {
+    let bytes: [u8; 32] = rand::random();
+    secret.data = Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into());
+    secret
+}
+
+fn held(secret: Secret) -> Option<InstallationSecret> {
+    let bytes: Option<[u8; 32]> = secret.data?.remove(KEY)?.0.try_into().ok();
+    bytes.map(InstallationSecret::new)
 }

@@ -26,15 +26,16 @@ pub(super) fn renamed(objects: &[Value], name: &str) -> Vec<Value> {
         .expect("JSON")
         .replace("cataloger-sandboxes", &format!("{name}-sandboxes"))
         .replace("cataloger-services", &format!("{name}-services"))
-        .replace("cataloger-system", &format!("{name}-system"));
+        .replace("cataloger-system", &format!("{name}-system"))
+        .replace("cataloger-installation", &format!("{name}-installation"));
     let mut objects: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     for object in &mut objects {
-        let everywhere = ["ClusterRole", "ClusterRoleBinding"];
+        // The lease is called as the installation is.
+        let everywhere = ["ClusterRole", "ClusterRoleBinding", "Lease"];
         if everywhere.iter().any(|kind| object["kind"] == *kind) && object["metadata"]["name"] == "cataloger"
         {
             object["metadata"]["name"] = name.into();
         }
-        // The lease is called as the installation is.
         let rules = object.get_mut("rules").and_then(Value::as_array_mut);
         for rule in rules.into_iter().flatten() {
             if rule["resourceNames"] == json!(["cataloger"]) {
