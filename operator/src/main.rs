@@ -5,6 +5,7 @@ use cataloger::commands::comment::{self, CommentArguments};
 use cataloger::commands::crds::{self, CrdsArguments};
 use cataloger::commands::operator::{self, arguments::OperatorArguments};
 use cataloger::commands::run;
+use cataloger::commands::selftest::{self, SelftestArguments};
 use cataloger::commands::session::{self, SessionArguments};
 use cataloger::commands::version::{self, VersionArguments};
 use cataloger::logs::{self, Format};
@@ -26,6 +27,7 @@ enum Command {
     Session(SessionArguments),
     Crds(CrdsArguments),
     Operator(Box<OperatorArguments>),
+    Selftest(SelftestArguments),
     Version(VersionArguments),
 }
 
@@ -42,6 +44,7 @@ async fn main() {
         Command::Session(arguments) => session::run(arguments).await,
         Command::Crds(arguments) => crds::run(&arguments),
         Command::Operator(arguments) => operator::run(*arguments).await,
+        Command::Selftest(arguments) => selftest::run(arguments).await,
         Command::Version(arguments) => version::run(&arguments),
     };
     // A thread may still wait for a line of standard input; the runtime would wait for it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::model_server::{Recorded, Say, Script};
+use crate::model_server::{ModelServer, Recorded, Say, Script};
 
 /// What it does, turn by turn.
 #[derive(Debug, Clone)]
@@ -38,6 +38,15 @@ pub enum Asker {
     Catalog,
     /// The one that summarizes.
     Summary,
+}
+
+/// How many turns a server was asked for more than once: each is an answer that was paid twice.
+pub fn asked_again(server: &ModelServer) -> usize {
+    let requests = server.requests();
+    let mut turns: Vec<_> = requests.iter().map(|it| format!("{:?}", place(it))).collect();
+    turns.sort();
+    turns.dedup();
+    requests.len() - turns.len()
 }
 
 /// A page with a title and this in it.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +17,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+use crate::script::tool;
 
 const START: Duration = Duration::from_mins(1);
 /// The name of that key.
@@ -57,27 +58,6 @@ pub fn in_cluster() -> S3Options {
     options("http://198.19.0.34:7070")
 }
 
-/// The server's program: `tests/prepare` puts it there.
-fn program() -> PathBuf {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = variable("CATALOGER_CACHE").unwrap_or_else(|| {
-        if rustix::process::geteuid().is_root() {
-            return PathBuf::from("/var/cache/cataloger");
-        }
-        variable("XDG_CACHE_HOME")
-            .or_else(|| Some(variable("HOME")?.join(".cache")))
-            .expect("HOME is set")
-            .join("cataloger")
-    });
-    let program = cache.join("tools/versitygw");
-    assert!(
-        program.exists(),
-        "{} is missing: tests/prepare installs it",
-        program.display()
-    );
-    program
-}
-
 /// A real S3 server with a directory of its own. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -98,7 +78,7 @@ impl Server {
             .expect("a port of the loopback")
             .port();
         let address = format!("127.0.0.1:{port}");
-        let mut process = Command::new(program())
+        let mut process = Command::new(tool("versitygw"))
             .args(["--quiet", "--keep-alive", "--port", &address, "posix"])
             .arg(&data)
             .env("ROOT_ACCESS_KEY", ID)

@@ -1,6 +1,6 @@
-//! Scripts of this repository, that tests need the results of.
+//! Scripts of this repository, that tests need the results of, with the programs that `tests/prepare` builds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -10,6 +10,27 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the tests are one below the top")
+}
+
+/// A program that `tests/prepare` builds.
+pub fn tool(name: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("CATALOGER_CACHE").unwrap_or_else(|| {
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/cache/cataloger");
+        }
+        variable("XDG_CACHE_HOME")
+            .or_else(|| Some(variable("HOME")?.join(".cache")))
+            .expect("HOME is set")
+            .join("cataloger")
+    });
+    let program = cache.join("tools").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: tests/prepare installs it",
+        program.display()
+    );
+    program
 }
 
 /// Runs a script of this repository.

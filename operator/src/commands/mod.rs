@@ -9,6 +9,7 @@ pub mod operator;
 pub mod place;
 mod reference;
 pub mod run;
+pub mod selftest;
 pub mod session;
 mod show;
 pub mod version;

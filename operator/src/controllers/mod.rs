@@ -9,6 +9,7 @@ pub mod provider;
 pub mod schedule;
 pub mod secrets;
 pub mod settings;
+pub mod trial;
 
 /// How long the API server may take for an answer. kube itself would try again for a quarter of an hour.
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);

@@ -152,6 +152,16 @@ impl Operator {
         })
     }
 
+    /// One that was installed otherwise, under such names and labels. It goes when this process has ended.
+    pub fn installed_as(cluster: &Cluster, name: &str, tenants: &[&str]) -> Self {
+        leftovers::janitor(name, tenants);
+        Self {
+            cluster: cluster.clone(),
+            name: name.to_owned(),
+            _held: Held::new(),
+        }
+    }
+
     /// The namespace of its Pods.
     pub fn system(&self) -> String {
         format!("{}-system", self.name)

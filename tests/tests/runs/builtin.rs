@@ -34,7 +34,7 @@ impl Shop {
 
     /// Runs the script of the demo.
     fn make(&self, more: &[&str]) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/shop.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sandbox-image/sample.py");
         let status = Command::new("python3")
             .arg(script)
             .arg(self.file())

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Makes the shop of the demo: an SQLite database with the warts of real ones.
+"""Makes the sample: a shop in SQLite, with the warts of real ones.
 
-    shop.py FILE            a new one
-    shop.py FILE --later    what has become of it some months later
+It is in the image, and the demo has it, too.
+
+    sample.py FILE            a new one
+    sample.py FILE --later    what has become of it some months later
 
 Always the same, and all made up. It needs nothing but Python.
 """
+
+# Its dice need not be safe, and SQL is read more easily in long lines.
+# ruff: noqa: S311, SIM905, E501
 
 import random
 import sqlite3
@@ -99,7 +104,9 @@ def make(shop: sqlite3.Connection) -> None:
         )
     for number in range(1, 25):
         parent = None if number <= 6 else 1 + number % 6
-        shop.execute("INSERT INTO categories VALUES (?, ?, ?)", (number, f"Category {number}", parent))
+        shop.execute(
+            "INSERT INTO categories VALUES (?, ?, ?)", (number, f"Category {number}", parent)
+        )
     for number in range(1, 481):
         price = round(4 + 180 * dice.random() ** 2.2, 2)
         shop.execute(
@@ -113,7 +120,9 @@ def make(shop: sqlite3.Connection) -> None:
                 dice.randint(0, 250),
             ),
         )
-        shop.execute("INSERT INTO legacy_stock VALUES (?, ?)", (f"SKU-{number:04}", dice.randint(0, 99)))
+        shop.execute(
+            "INSERT INTO legacy_stock VALUES (?, ?)", (f"SKU-{number:04}", dice.randint(0, 99))
+        )
     for number in range(1, 6001):
         at = day(dice, 310)
         status = dice.choices(["delivered", "open", "cancelled", "returned"], [78, 12, 7, 3])[0]
@@ -139,7 +148,10 @@ def make(shop: sqlite3.Connection) -> None:
             (
                 str(day(dice, 318)),
                 None if dice.random() < 0.63 else dice.randint(1, 2400),
-                "/" + dice.choices(["", "search", "cart", f"p/{dice.randint(1, 480)}"], [3, 4, 1, 6])[0],
+                "/"
+                + dice.choices(["", "search", "cart", f"p/{dice.randint(1, 480)}"], [3, 4, 1, 6])[
+                    0
+                ],
                 float("inf") if dice.random() < 0.0004 else round(dice.expovariate(1 / 40), 1),
             ),
         )
@@ -149,9 +161,13 @@ def lines(shop: sqlite3.Connection, dice: random.Random, order: int) -> None:
     """The lines of an order; some of their products never existed."""
     for line in range(1, dice.choices([2, 3, 4, 5], [45, 30, 15, 10])[0]):
         sku = f"SKU-{dice.randint(1, 480):04}" if dice.random() > 0.002 else "SKU-9999"
-        quantity = "two" if (order, line) == (4321, 1) else dice.choices([1, 2, 3, 10], [70, 20, 8, 2])[0]
+        quantity = (
+            "two" if (order, line) == (4321, 1) else dice.choices([1, 2, 3, 10], [70, 20, 8, 2])[0]
+        )
         price = round(4 + 180 * dice.random() ** 2.2, 2)
-        shop.execute("INSERT INTO order_lines VALUES (?, ?, ?, ?, ?)", (order, line, sku, quantity, price))
+        shop.execute(
+            "INSERT INTO order_lines VALUES (?, ?, ?, ?, ?)", (order, line, sku, quantity, price)
+        )
 
 
 def later(shop: sqlite3.Connection) -> None:
