@@ -141,15 +141,15 @@ subjects:
   namespace: {{ .root.Release.Namespace }}
 {{- end -}}
 
-{{/* The ports of the URLs of a list, as a list of numbers with commas. */}}
+{{/* The ports of a list of URLs, which may be patterns, as numbers with commas between them. */}}
 {{- define "cataloger.ports" -}}
 {{- $ports := list -}}
 {{- range . -}}
-{{- $url := urlParse . -}}
-{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $server := regexFind "^https?://[^/]*" . -}}
+{{- $port := regexFind ":[0-9]+$" $server | trimPrefix ":" -}}
 {{- if $port -}}
 {{- $ports = append $ports $port -}}
-{{- else if eq $url.scheme "http" -}}
+{{- else if hasPrefix "http:" $server -}}
 {{- $ports = append $ports "80" -}}
 {{- end -}}
 {{- end -}}

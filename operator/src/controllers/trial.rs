@@ -122,17 +122,15 @@ impl Trial {
         ]
     }
 
-    async fn published(
-        &self,
-        client: &Client,
-        tell: &mut dyn FnMut(&str),
-    ) -> Result<Artifacts, TrialError> {
+    async fn published(&self, client: &Client, tell: &mut dyn FnMut(&str)) -> Result<Artifacts, TrialError> {
         let catalogs: Api<Catalog> = Api::namespaced(client.clone(), &self.namespace);
         let deadline = Instant::now() + self.patience;
         let mut last = "nothing".to_owned();
         loop {
             let seen = timeout_at(deadline, catalogs.get(&self.name)).await;
-            let Ok(seen) = seen else { return Err(self.late(last)) };
+            let Ok(seen) = seen else {
+                return Err(self.late(last));
+            };
             let seen = seen.map_err(|error| self.failed("the Catalog", "read", &error))?;
             let generation = seen.metadata.generation;
             if let Some(status) = seen.status.filter(|it| it.observed_generation == generation) {

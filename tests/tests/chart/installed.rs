@@ -7,7 +7,7 @@ use cataloger::api::catalog::Phase;
 use cataloger_tests::author::{Author, asked_again};
 use cataloger_tests::cluster::{Cluster, apply, cluster};
 use cataloger_tests::model_server::{KEY, ModelServer};
-use cataloger_tests::operator::{NODE, Operator, PROCESS, Tenant, phase, until};
+use cataloger_tests::operator::{NODE, Operator, PROCESS, Tenant, phase};
 use cataloger_tests::s3;
 use cataloger_tests::script::{last_line, output, repository, run};
 use cataloger_tests::served::Served;
@@ -15,9 +15,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use kube::core::ApiResource;
-use serde_json::{Value, json};
+use kube::api::ListParams;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{chart, helped};
@@ -54,6 +53,8 @@ impl Release {
                 "namespace": {"name": format!("{name}-sandboxes"), "labels": {PROCESS: process}},
             },
             "watchNamespaces": [format!("{name}-a")],
+            // Where the databases of the tests are.
+            "rbac": {"databaseNamespaces": ["cataloger-tests"]},
             "bucket": {
                 "name": s3::BUCKET, "prefix": name, "region": "us-east-1",
                 "endpoint": "http://s3.cataloger-tests:7070", "pathStyle": true,
@@ -68,7 +69,11 @@ impl Release {
             let level = if restricted { "restricted" } else { "privileged" };
             let labels = json!({PROCESS: process, "pod-security.kubernetes.io/enforce": level});
             let metadata = json!({"name": format!("{name}-{which}"), "labels": labels});
-            apply(&cluster.admin, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
+            apply(
+                &cluster.admin,
+                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+            )
+            .await;
         }
         let keys = json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -86,7 +91,14 @@ impl Release {
     /// Runs Helm about this release.
     async fn helm(&self, verb: &str, more: &[&str]) -> String {
         let system = format!("{}-system", self.name);
-        let mut arguments = vec![verb, "docs", "--namespace", &system, "--kubeconfig", &self.kubeconfig];
+        let mut arguments = vec![
+            verb,
+            "docs",
+            "--namespace",
+            &system,
+            "--kubeconfig",
+            &self.kubeconfig,
+        ];
         arguments.extend(more);
         helped(&arguments).await
     }
@@ -96,12 +108,17 @@ impl Release {
         let values = self.values.path().join("values.json");
         let values = values.to_str().expect("a path is text");
         // Other tests have made the definitions, by other means.
-        let ours = ["--take-ownership", "--force-conflicts", "--wait", "--timeout", "3m"];
+        let ours = [
+            "--take-ownership",
+            "--force-conflicts",
+            "--wait",
+            "--timeout",
+            "3m",
+        ];
         self.helm(verb, &[&[chart, "--values", values] as &[&str], &ours].concat())
             .await
     }
 }
-
 
 /// A model, and a provider and a Catalog that ask it, in the middle of a run.
 async fn in_the_middle(tenant: &Tenant<'_>, name: &str, url: &str) -> ModelServer {
@@ -158,16 +175,26 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
 
     // What `helm test` says, and what it leaves.
     let said = release.helm("test", &["--logs", "--timeout", "5m"]).await;
-    let page = format!("s3://{}/{}/{}-a/cataloger-selftest/", s3::BUCKET, release.name, release.name);
+    let page = format!(
+        "s3://{}/{}/{}-a/cataloger-selftest/",
+        s3::BUCKET,
+        release.name,
+        release.name
+    );
     assert!(said.contains(&page), "{page}: {said}");
-    assert_eq!(tenant.objects("cataloger-selftest").await.len() > 4, true);
+    assert!(tenant.objects("cataloger-selftest").await.len() > 4);
     tenant.gone("cataloger-selftest").await;
 
     // Back, again in the middle of a run.
-    tenant.patch("running", json!({"spec": {"intent": "What is sold."}})).await;
+    tenant
+        .patch("running", json!({"spec": {"intent": "What is sold."}}))
+        .await;
     server.asked(2 + server.requests().len()).await;
     release
-        .helm("rollback", &["1", "--force-conflicts", "--wait", "--timeout", "3m"])
+        .helm(
+            "rollback",
+            &["1", "--force-conflicts", "--wait", "--timeout", "3m"],
+        )
         .await;
     assert_eq!(ready(&cluster, &operator).await, 2);
     let run = tenant.succeeded("running").await.status.unwrap();
@@ -178,7 +205,16 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
     release.helm("uninstall", &["--wait", "--timeout", "3m"]).await;
     let left = left(&cluster, &release).await;
     assert_eq!(left, BTreeSet::new());
-    assert_eq!(tenant.catalogs().list(&ListParams::default()).await.unwrap().items.len(), 2);
+    assert_eq!(
+        tenant
+            .catalogs()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin.clone());
     for kind in ["catalogs", "modelproviders"] {
         definitions.get(&format!("{kind}.cataloger.dev")).await.unwrap();
@@ -206,7 +242,12 @@ async fn left(cluster: &Cluster, release: &Release) -> BTreeSet<String> {
 
     let kinds = output(
         "tests/cluster/kubectl",
-        &["api-resources", "--verbs=list", "--output=name", "--namespaced=true"],
+        &[
+            "api-resources",
+            "--verbs=list",
+            "--output=name",
+            "--namespaced=true",
+        ],
     )
     .await;
     let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
@@ -214,7 +255,14 @@ async fn left(cluster: &Cluster, release: &Release) -> BTreeSet<String> {
     for namespace in [format!("{}-system", release.name), format!("{}-a", release.name)] {
         let names = output(
             "tests/cluster/kubectl",
-            &["get", &kinds.join(","), "--namespace", &namespace, "--output=name", "--ignore-not-found"],
+            &[
+                "get",
+                &kinds.join(","),
+                "--namespace",
+                &namespace,
+                "--output=name",
+                "--ignore-not-found",
+            ],
         )
         .await;
         left.extend(names.lines().map(|name| format!("{namespace} {name}")));
@@ -224,7 +272,12 @@ async fn left(cluster: &Cluster, release: &Release) -> BTreeSet<String> {
         &["get", "clusterroles,clusterrolebindings", "--output=name"],
     )
     .await;
-    left.extend(everywhere.lines().filter(|name| name.contains(&release.name)).map(str::to_owned));
+    left.extend(
+        everywhere
+            .lines()
+            .filter(|name| name.contains(&release.name))
+            .map(str::to_owned),
+    );
     let of_others = [
         "configmap/kube-root-ca.crt",
         "serviceaccount/default",

@@ -1,6 +1,7 @@
 //! What the chart renders: the same as the plain manifests, valid, and as the values say. No cluster is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cataloger_tests::operator::{rendered, rules};
 use cataloger_tests::script::{repository, tool};
@@ -26,7 +27,7 @@ const ALL: [&str; 34] = [
     r#"bucket={"name":"documentation","prefix":"catalogs","region":"eu-central-1","endpoint":"http://minio.example:9000","pathStyle":true}"#,
     r#"allow.images=["registry.example/*"]"#,
     r#"allow.endpoints=["https://minio.example:9443/*"]"#,
-    r#"allow.baseUrls=["http://llm.example/*"]"#,
+    r#"allow.baseUrls=["http://llm.example/*","http://10.0.0.1:*"]"#,
     r#"allow.egress=["10.0.0.0/8"]"#,
     r#"prompts.files={"summary.yaml":"version: 1"}"#,
     r#"log={"format":"text","level":"debug"}"#,
@@ -70,7 +71,10 @@ async fn a_typo_is_an_error_that_names_it() {
         (r#"bucket.nmae="pages""#, "nmae"),
         (r#"replica=3"#, "replica"),
         (r#"replicas=0"#, "replicas"),
-        (r#"sandbox.image.pullPolicy="IfNotPresent""#, "/sandbox/image/pullPolicy"),
+        (
+            r#"sandbox.image.pullPolicy="IfNotPresent""#,
+            "/sandbox/image/pullPolicy",
+        ),
         (r#"model="gpt""#, "/model"),
         (r#"defaultProvider="claude""#, "/defaultProvider"),
         (r#"image.digest="latest""#, "/image/digest"),
@@ -133,32 +137,63 @@ fn named_in(values: &Value, schema: &Value, path: &str, there: &mut BTreeSet<Str
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_it_renders_is_what_the_api_server_knows() {
     let (schemas, kinds) = written().await;
-    let few = [r#"watchNamespaces=[]"#, r#"rbac.create=false"#, r#"crds.install=false"#];
+    let few = [
+        r#"watchNamespaces=[]"#,
+        r#"rbac.create=false"#,
+        r#"crds.install=false"#,
+    ];
     let mut seen = BTreeSet::new();
     for values in [&[] as &[&str], &ALL, &few] {
         let objects = template(values).await;
-        seen.extend(objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()));
-        let file = schemas.path().join("rendered.json");
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        std::fs::write(&file, list.to_string()).unwrap();
-        let location = format!(
-            "{}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json",
-            schemas.path().display()
+        seen.extend(
+            objects
+                .iter()
+                .map(|object| object["kind"].as_str().unwrap().to_owned()),
         );
-        let output = Command::new(tool("kubeconform"))
-            // The Prometheus Operator's is not in the API server of the tests.
-            .args(["-strict", "-summary", "-skip", "ServiceMonitor", "-schema-location", &location])
-            .arg(&file)
-            .output()
-            .await
-            .unwrap();
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert!(output.status.success(), "{values:?}: {said}");
+        let (good, said) = conform(schemas.path(), &objects).await;
+        assert!(good, "{values:?}: {said}");
         assert!(said.contains("Invalid: 0, Errors: 0"), "{said}");
     }
     seen.remove("ServiceMonitor");
     assert!(seen.is_subset(&kinds), "{seen:?}");
     assert!(seen.len() >= 14, "{seen:?}");
+
+    // It would find a field that is misspelt, or of another type.
+    for (pointer, value) in [("/spec/replica", json!(2)), ("/spec/replicas", json!("2"))] {
+        let mut deployment = template(&[]).await;
+        deployment.retain(|object| object["kind"] == "Deployment");
+        let field = pointer.trim_start_matches("/spec/");
+        deployment[0]["spec"][field] = value;
+        let (good, said) = conform(schemas.path(), &deployment).await;
+        assert!(!good && said.contains(field), "{pointer}: {said}");
+    }
+}
+
+/// Whether kubeconform finds nothing wrong with objects, by the schemas in a directory; and what it says.
+async fn conform(schemas: &Path, objects: &[Value]) -> (bool, String) {
+    let file = schemas.join("rendered.json");
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    std::fs::write(&file, list.to_string()).unwrap();
+    let location = format!(
+        "{}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json",
+        schemas.display()
+    );
+    let output = Command::new(tool("kubeconform"))
+        // The Prometheus Operator's is not in the API server of the tests.
+        .args([
+            "-strict",
+            "-summary",
+            "-skip",
+            "ServiceMonitor",
+            "-schema-location",
+            &location,
+        ])
+        .arg(&file)
+        .output()
+        .await
+        .unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    (output.status.success(), said)
 }
 
 /// The chart and the plain manifests are two ways to the same: what may be done, and the Pod.
@@ -184,14 +219,21 @@ async fn it_installs_what_the_plain_manifests_do() {
     let of_chart: BTreeSet<String> = rules(&chart).iter().map(ToString::to_string).collect();
     let of_plain: BTreeSet<String> = rules(&plain).iter().map(ToString::to_string).collect();
     let more: Vec<_> = of_chart.difference(&of_plain).collect();
-    assert_eq!(of_plain.difference(&of_chart).count(), 0, "{of_plain:#?} {of_chart:#?}");
+    assert_eq!(
+        of_plain.difference(&of_chart).count(),
+        0,
+        "{of_plain:#?} {of_chart:#?}"
+    );
     assert!(
         more.len() == 1 && more[0].contains("get") && more[0].contains("cataloger-installation"),
         "{more:?}"
     );
 
     let pod = |objects: &[Value]| {
-        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
         let mut spec = deployment["spec"]["template"]["spec"].clone();
         let container = &mut spec["containers"][0];
         // Other objects, by other names.
@@ -202,7 +244,10 @@ async fn it_installs_what_the_plain_manifests_do() {
     assert_eq!(pod(&plain), pod(&chart));
 
     let settings = |objects: &[Value]| -> BTreeMap<String, String> {
-        let map = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+        let map = objects
+            .iter()
+            .find(|object| object["kind"] == "ConfigMap")
+            .unwrap();
         serde_json::from_value(map["data"].clone()).unwrap()
     };
     let of_chart = settings(&chart);
@@ -226,7 +271,11 @@ async fn it_installs_what_the_plain_manifests_do() {
 #[tokio::test]
 async fn rights_are_given_in_the_namespaces_that_are_listed_and_nowhere_else() {
     let objects = template(&ALL).await;
-    assert!(!objects.iter().any(|object| object["kind"] == "ClusterRoleBinding"));
+    assert!(
+        !objects
+            .iter()
+            .any(|object| object["kind"] == "ClusterRoleBinding")
+    );
     let bound: BTreeSet<_> = objects
         .iter()
         .filter(|object| object["kind"] == "RoleBinding")
@@ -274,22 +323,35 @@ async fn what_it_keeps_and_what_it_takes_with_it() {
         let kept = object["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep";
         assert_eq!(kept, object["kind"] == "CustomResourceDefinition", "{object}");
         // A kind that the same release brings would not be known yet.
-        let ours = object["apiVersion"].as_str().unwrap().starts_with("cataloger.dev");
+        let ours = object["apiVersion"]
+            .as_str()
+            .unwrap()
+            .starts_with("cataloger.dev");
         assert!(!ours, "{object}");
     }
     let none = template(&[r#"crds.install=false"#]).await;
-    assert!(!none.iter().any(|object| object["kind"] == "CustomResourceDefinition"));
+    assert!(
+        !none
+            .iter()
+            .any(|object| object["kind"] == "CustomResourceDefinition")
+    );
 }
 
 /// The operator's Pod, and that of `helm test`, as a namespace with the restricted profile wants them.
 #[tokio::test]
 async fn its_pods_are_of_the_restricted_profile() {
     let objects = template(&[]).await;
-    let operator = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let operator = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .unwrap();
     let test = objects.iter().find(|object| object["kind"] == "Pod").unwrap();
     for spec in [&operator["spec"]["template"]["spec"], &test["spec"]] {
         assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(
+            spec["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
         let container = &spec["containers"][0]["securityContext"];
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["readOnlyRootFilesystem"], true);

@@ -31,7 +31,11 @@ pub(crate) async fn written() -> (TempDir, BTreeSet<String>) {
         strict(&mut document["components"]["schemas"]);
         let components = document["components"].clone();
         for (name, schema) in components["schemas"].as_object().expect("a map") {
-            for of in schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
+            for of in schema["x-kubernetes-group-version-kind"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
                 let kind = of["kind"].as_str().expect("a kind");
                 let version = of["version"].as_str().expect("a version");
                 let whole = json!({"$ref": format!("#/components/schemas/{name}"), "components": components});
