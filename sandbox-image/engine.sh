@@ -11,8 +11,8 @@
 #   finish                        tags the image, and says its name if asked to
 #   old DIRECTORY                 names of files in it that can go
 #
-# and the variables cache, engine, scratch (a directory that goes at the end), secrets (the engine's arguments) and
-# began. `key` is for the script to set: a hash of all that the image is made of.
+# and the variables cache, engine, scratch (a directory that goes at the end), secrets and labels (the engine's
+# arguments) and began. `key` is for the script to set: a hash of all that the image is made of.
 # Environment: CATALOGER_CACHE, STORAGE_DRIVER, PIP_CERT or SSL_CERT_FILE (certificates; not kept).
 
 say() { printf '%s\n' "$program: $*" >&2; }
@@ -22,6 +22,9 @@ hash() { sha256sum | cut -c1-16; }
 began=$SECONDS
 wanted='' tag=dev
 key='' working='' secrets=()
+# There is one version, of the crate, the chart and both images.
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../Cargo.toml" | head -n 1)
+labels=(--label "org.opencontainers.image.version=$version" --label org.opencontainers.image.licenses=Apache-2.0)
 
 begin() { # begin WORKPLACE ARGUMENT...
   local workplace=$1 argument
