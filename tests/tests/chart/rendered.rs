@@ -46,7 +46,7 @@ const ALL: [&str; 34] = [
     r#"extraEnv=[{"name":"HTTPS_PROXY","value":"http://proxy.example:3128"}]"#,
     r#"extraVolumes=[{"name":"more","emptyDir":{}}]"#,
     r#"extraVolumeMounts=[{"name":"more","mountPath":"/more"}]"#,
-    r#"selftest.timeoutSeconds=60"#,
+    "selftest.timeoutSeconds=60",
 ];
 
 fn path() -> String {
@@ -69,8 +69,8 @@ async fn a_typo_is_an_error_that_names_it() {
     let chart = path();
     for (value, named) in [
         (r#"bucket.nmae="pages""#, "nmae"),
-        (r#"replica=3"#, "replica"),
-        (r#"replicas=0"#, "replicas"),
+        ("replica=3", "replica"),
+        ("replicas=0", "replicas"),
         (
             r#"sandbox.image.pullPolicy="IfNotPresent""#,
             "/sandbox/image/pullPolicy",
@@ -137,11 +137,7 @@ fn named_in(values: &Value, schema: &Value, path: &str, there: &mut BTreeSet<Str
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_it_renders_is_what_the_api_server_knows() {
     let (schemas, kinds) = written().await;
-    let few = [
-        r#"watchNamespaces=[]"#,
-        r#"rbac.create=false"#,
-        r#"crds.install=false"#,
-    ];
+    let few = ["watchNamespaces=[]", "rbac.create=false", "crds.install=false"];
     let mut seen = BTreeSet::new();
     for values in [&[] as &[&str], &ALL, &few] {
         let objects = template(values).await;
@@ -203,8 +199,8 @@ async fn it_installs_what_the_plain_manifests_do() {
         r#"fullnameOverride="cataloger""#,
         r#"installation="cataloger""#,
         r#"sandbox.namespace.name="cataloger-sandboxes""#,
-        r#"rbac.aggregate=false"#,
-        r#"networkPolicy.enabled=false"#,
+        "rbac.aggregate=false",
+        "networkPolicy.enabled=false",
         r#"image.tag="dev""#,
         r#"sandbox.image.tag="dev""#,
     ];
@@ -329,7 +325,7 @@ async fn what_it_keeps_and_what_it_takes_with_it() {
             .starts_with("cataloger.dev");
         assert!(!ours, "{object}");
     }
-    let none = template(&[r#"crds.install=false"#]).await;
+    let none = template(&["crds.install=false"]).await;
     assert!(
         !none
             .iter()
