@@ -56,15 +56,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What the operator may do with Catalogs and what they name, in each namespace that it looks at. */}}
 {{- define "cataloger.rules" -}}
-# It never changes a Catalog's spec; it deletes one whose time is over. By name it asks for those that it can't read.
+# It never changes a Catalog's spec; it makes those of a schedule, and deletes one whose time is over.
 - apiGroups: [cataloger.dev]
   resources: [catalogs]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [cataloger.dev]
-  resources: [modelproviders]
+  resources: [catalogschedules, modelproviders]
   verbs: [get, list, watch]
 - apiGroups: [cataloger.dev]
-  resources: [catalogs/status, modelproviders/status]
+  resources: [catalogs/status, catalogschedules/status, modelproviders/status]
   verbs: [patch]
 # By name, when a run needs one. It can't find out which there are.
 - apiGroups: [""]
