@@ -231,6 +231,8 @@ pub struct Price {
 /// Whether a provider can be used.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// Until the operator has looked at it: who judges by kstatus, as Flux does, takes an object without a status for done.
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct ModelProviderStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,8 @@ use crate::api::catalog::Artifacts;
 /// What became of a schedule.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// Until the operator has looked at it, as for a Catalog.
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct CatalogScheduleStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
