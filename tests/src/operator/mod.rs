@@ -4,6 +4,7 @@
 //! tests, and what `make deploy` has installed. They go when the process that made them has ended, however it did.
 //! Must not know what a test is about.
 
+mod argocd;
 pub mod audit;
 mod kstatus;
 mod leftovers;
@@ -11,6 +12,7 @@ mod manifests;
 mod outside;
 mod tenant;
 mod until;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -28,12 +30,14 @@ use crate::cluster::{Cluster, apply, cluster};
 use crate::s3;
 use crate::script::{self, last_line};
 
-pub use kstatus::{Verdict, kstatus};
+pub use argocd::argocd;
+pub use kstatus::kstatus;
 pub use leftovers::janitor;
 pub use manifests::{rendered, rules};
 pub use outside::Outside;
 pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, phase, read};
 pub use until::{gone, until};
+pub use verdicts::Verdict;
 
 /// How long an operator may take to be there.
 const START: Duration = Duration::from_secs(90);

@@ -12,6 +12,7 @@ mod lease;
 mod lives;
 mod orphans;
 mod outside;
+mod ownership;
 mod providers;
 mod replicas;
 mod reruns;

@@ -4,7 +4,7 @@ use cataloger::api::catalog::{CatalogStatus, Phase};
 use cataloger::api::{Catalog, ModelProvider};
 use cataloger_tests::author::Author;
 use cataloger_tests::model_server::{KEY, Recorded, Wire};
-use cataloger_tests::operator::{Operator, condition, phase, read};
+use cataloger_tests::operator::{Operator, argocd, condition, kstatus, phase, read};
 use cataloger_tests::served::Served;
 use serde_json::{Value, json};
 
@@ -216,7 +216,14 @@ async fn a_budget_that_is_used_up_closes() {
         .await;
     // Nothing is left.
     tenant.provider(&name, spec(cost / 2.0)).await;
-    let closed = is("BudgetUsedUp").await.status.unwrap();
+    let closed = is("BudgetUsedUp").await;
+    // It rests as it was told to: that is no failure to whoever applied it.
+    assert_eq!(
+        kstatus(std::slice::from_ref(&closed)).await[0].status,
+        "InProgress"
+    );
+    assert_eq!(argocd(std::slice::from_ref(&closed)).await[0].status, "Suspended");
+    let closed = closed.status.unwrap();
     let message = &closed.conditions[0].message;
     assert!(
         message.contains("a month is used up") && message.contains("it opens again at"),
