@@ -6,6 +6,7 @@
 mod away;
 mod changes;
 mod compare;
+mod examples;
 mod gitops;
 mod leaders;
 mod lease;
