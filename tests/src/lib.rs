@@ -7,6 +7,7 @@ pub mod command;
 pub mod cutting;
 pub mod databases;
 pub mod faults;
+pub mod flux;
 pub mod measure;
 pub mod model_server;
 pub mod operator;

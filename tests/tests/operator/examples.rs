@@ -3,15 +3,13 @@
 
 use std::path::PathBuf;
 
-use cataloger_tests::cluster::{apply, try_apply};
-use cataloger_tests::operator::{Operator, until};
+use cataloger_tests::cluster::try_apply;
+use cataloger_tests::flux::define_gitops_kinds;
+use cataloger_tests::operator::Operator;
 use cataloger_tests::script::{output, repository};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
 use kube::api::{PatchParams, ValidationDirective};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 fn documents(text: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(text)
@@ -57,22 +55,7 @@ async fn the_examples_are_what_argo_cd_and_flux_define() {
         return;
     };
     let admin = &operator.cluster.admin;
-    let definitions: Api<CustomResourceDefinition> = Api::all(admin.clone());
-    for path in output("tests/gitops-kinds", &[]).await.lines() {
-        for definition in documents(&std::fs::read_to_string(path).unwrap()) {
-            apply(admin, &definition).await;
-            let name = definition["metadata"]["name"].as_str().unwrap();
-            let served = |it: &CustomResourceDefinition| {
-                let conditions = it.status.iter().flat_map(|it| it.conditions.iter().flatten());
-                conditions
-                    .into_iter()
-                    .any(|it| it.type_ == "Established" && it.status == "True")
-            };
-            until(&definitions, name, Duration::from_mins(1), served)
-                .await
-                .unwrap_or_else(|last| panic!("{name} is not served: {last:?}"));
-        }
-    }
+    define_gitops_kinds(admin).await;
     let mut strict = PatchParams::apply("cataloger-tests").force().dry_run();
     strict.field_validation = Some(ValidationDirective::Strict);
     let mut kinds = Vec::new();

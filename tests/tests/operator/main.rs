@@ -7,6 +7,7 @@ mod away;
 mod changes;
 mod compare;
 mod examples;
+mod flux;
 mod gitops;
 mod leaders;
 mod lease;
