@@ -53,7 +53,6 @@ pub async fn define_gitops_kinds(admin: &Client) {
 }
 
 /// kustomize-controller, and what it is given.
-#[derive(Debug)]
 pub struct Flux {
     admin: Client,
     namespace: String,
@@ -62,6 +61,15 @@ pub struct Flux {
     address: std::net::SocketAddr,
     serving: AbortHandle,
     _controller: Child,
+}
+
+impl std::fmt::Debug for Flux {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Flux")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Drop for Flux {
@@ -156,8 +164,8 @@ impl Flux {
         let directory = self.repository.path();
         // kustomize takes none without any resource.
         let note = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}});
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [Some(&note), manifest]
-            .into_iter().flatten().collect::<Vec<_>>()});
+        let items: Vec<&Value> = std::iter::once(&note).chain(manifest).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         let kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["all.yaml"],
         });
