@@ -129,7 +129,7 @@ async fn what_is_suspended_from_the_start_is_in_progress() {
     let rests = recorded(&tenant, &name, "suspended", rests).await;
     // Nothing is there that could be current.
     assert_eq!(flux(&rests).await, ["InProgress"]);
-    assert_eq!(argo(&rests).await, ["Progressing", "Suspended"]);
+    assert_eq!(argo(&rests).await.last().unwrap(), "Suspended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

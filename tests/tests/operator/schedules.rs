@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cataloger::api::{Catalog, CatalogSchedule, REQUESTED_AT, SCHEDULED_AT};
 use cataloger_tests::faults::{Act, Moment, Points, Proxy, Victim};
-use cataloger_tests::operator::{Operator, Outside, Tenant, gone, kstatus, read};
+use cataloger_tests::operator::{Operator, Outside, Tenant, argocd, gone, kstatus, read};
 use cataloger_tests::s3;
 use cataloger_tests::served::Served;
 use k8s_openapi::api::batch::v1::Job;
@@ -114,7 +114,7 @@ async fn each_minute_has_a_catalog_as_a_cron_job_has_a_job() {
     let mut seen: Vec<CatalogSchedule> = Vec::new();
     let schedules = tenant.schedules();
     let watched = cataloger_tests::operator::until(&schedules, &name, PATIENCE, |it: &CatalogSchedule| {
-        seen.extend(it.status.is_some().then(|| it.clone()));
+        seen.extend(reason(it).is_some().then(|| it.clone()));
         // Once the second one has published.
         let made: BTreeSet<&String> = seen.iter().flat_map(active).collect();
         let ended = made.into_iter().filter(|name| !active(it).contains(name)).count();
@@ -179,6 +179,9 @@ async fn each_minute_has_a_catalog_as_a_cron_job_has_a_job() {
     let mut verdicts: Vec<String> = kstatus(&seen).await.into_iter().map(|it| it.status).collect();
     verdicts.dedup();
     assert_eq!(verdicts, ["Current"]);
+    let mut verdicts: Vec<String> = argocd(&seen).await.into_iter().map(|it| it.status).collect();
+    verdicts.dedup();
+    assert_eq!(verdicts, ["Healthy"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +212,9 @@ async fn what_is_wrong_is_said_where_its_author_looks() {
         let status = it.status.as_ref().expect("it was looked at");
         assert!(status.conditions[0].message.contains(says), "{status:#?}");
         assert_eq!(kstatus(std::slice::from_ref(&it)).await[0].status, "Failed");
+        let health = argocd(std::slice::from_ref(&it)).await.remove(0);
+        assert_eq!(health.status, "Degraded");
+        assert!(health.message.starts_with(why), "{health:?}");
         let events = tenant.told(&name, why).await;
         assert!(
             events
@@ -224,7 +230,8 @@ async fn what_is_wrong_is_said_where_its_author_looks() {
         }});
         change(&tenant, &name, right).await;
         let healed = stands(&tenant, &name, "Suspended").await;
-        assert_eq!(kstatus(&[healed]).await[0].status, "Current");
+        assert_eq!(kstatus(&[healed.clone()]).await[0].status, "Current");
+        assert_eq!(argocd(&[healed]).await[0].status, "Suspended");
     }
 
     // A Catalog of somebody else's is left alone.
