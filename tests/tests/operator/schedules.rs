@@ -230,7 +230,7 @@ async fn what_is_wrong_is_said_where_its_author_looks() {
         }});
         change(&tenant, &name, right).await;
         let healed = stands(&tenant, &name, "Suspended").await;
-        assert_eq!(kstatus(&[healed.clone()]).await[0].status, "Current");
+        assert_eq!(kstatus(std::slice::from_ref(&healed)).await[0].status, "Current");
         assert_eq!(argocd(&[healed]).await[0].status, "Suspended");
     }
 
