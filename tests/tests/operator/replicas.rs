@@ -16,7 +16,7 @@ use crate::outside::{Ground, Replica, took};
 use crate::{WHOLE, slow};
 
 /// As it is installed.
-const LEASE: &str = "15s";
+const LEASE: &str = "12s";
 /// In which a run goes on.
 const SOON: Duration = Duration::from_secs(20);
 const NAME: &str = "shop";

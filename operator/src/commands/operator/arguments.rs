@@ -207,7 +207,7 @@ pub struct OperatorArguments {
         long,
         value_name = "TIME",
         env = "CATALOGER_LEASE_DURATION",
-        default_value = "15s"
+        default_value = "12s"
     )]
     pub(super) lease_duration: Written,
     /// How long a stop waits for answers of models that are under way; below the Pod's own grace period

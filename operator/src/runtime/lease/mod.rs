@@ -54,7 +54,7 @@ const LOOK: Duration = Duration::from_millis(800);
 
 impl LeaseOptions {
     /// How long it is held, if nothing else is said.
-    pub const DURATION: Duration = Duration::from_secs(15);
+    pub const DURATION: Duration = Duration::from_secs(12);
 
     /// With the usual patience.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>, identity: impl Into<String>) -> Self {
