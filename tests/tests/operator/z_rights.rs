@@ -24,10 +24,11 @@ use crate::{model, saying};
 
 /// What is allowed and never asked for by itself: the API server looks whether `create` is allowed, too, where a
 /// stream is opened with `get`, and where something is applied that is not there. A `ModelProvider` is read by its name
-/// only after somebody else has written it in the same moment, which no test can bring about at will.
+/// only after somebody else has written it in the same moment, which no test can bring about at will. A Lease is made
+/// only where a tool has left out that of the manifests.
 fn is_asked_for_by_the_server(rule: &Rule) -> bool {
     let by_chance = rule.verb == "get" && rule.resource == "modelproviders";
-    by_chance || rule.verb == "create" && ["pods/exec", "networkpolicies"].contains(&rule.resource.as_str())
+    by_chance || rule.verb == "create" && ["pods/exec", "networkpolicies", "leases"].contains(&rule.resource.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
