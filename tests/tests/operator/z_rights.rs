@@ -28,7 +28,9 @@ use crate::{model, saying};
 /// only where a tool has left out that of the manifests.
 fn is_asked_for_by_the_server(rule: &Rule) -> bool {
     let by_chance = rule.verb == "get" && rule.resource == "modelproviders";
-    by_chance || rule.verb == "create" && ["pods/exec", "networkpolicies", "leases"].contains(&rule.resource.as_str())
+    by_chance
+        || rule.verb == "create"
+            && ["pods/exec", "networkpolicies", "leases"].contains(&rule.resource.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
