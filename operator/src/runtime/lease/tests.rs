@@ -142,8 +142,11 @@ impl Calls for Server {
     }
 }
 
+/// What the times of these tests are reckoned from.
+const LASTS: Duration = Duration::from_secs(15);
+
 fn options(identity: &str) -> LeaseOptions {
-    LeaseOptions::new("system", "cataloger", identity)
+    LeaseOptions::new("system", "cataloger", identity).lasting(LASTS)
 }
 
 async fn lead(server: &Server, identity: &str) -> Leadership {
