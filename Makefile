@@ -17,7 +17,7 @@ session: ## a live Python session over a sample database, as the agent has it
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/session target/debug/cataloger
 
-test: ## all checks and tests (first time: about 50 minutes)
+test: ## all checks and tests (first time: about an hour)
 	@tests/run
 
 images: ## the images of the sandbox and of the operator, with Docker or without (first time: about 18 minutes)
