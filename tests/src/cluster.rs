@@ -13,11 +13,12 @@ use cataloger::sandbox::pod::manifest::{Owner, PullPolicy, Shape};
 use cataloger::sandbox::pod::{Patience, PodOptions, client, sweep};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, TypeMeta};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config};
 use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::place::RUN;
@@ -130,6 +131,26 @@ async fn install(admin: &Client) {
     for object in documents {
         apply(admin, &object).await;
     }
+}
+
+/// Creates an object of any kind as kubectl does, which refuses unknown fields; nothing is stored. `namespace` is where
+/// it would be if it does not say so itself.
+pub async fn dry_run(admin: &Client, object: &Value, namespace: &str) -> kube::Result<DynamicObject> {
+    let types = TypeMeta::deserialize(object).expect("it has a kind");
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).expect("it has a kind"));
+    let everywhere = ["Namespace", "ClusterRole", "ClusterRoleBinding"].contains(&types.kind.as_str());
+    let api: Api<DynamicObject> = if everywhere {
+        Api::all_with(admin.clone(), &resource)
+    } else {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+        Api::namespaced_with(admin.clone(), namespace, &resource)
+    };
+    let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
+    let request = hyper::Request::post(url)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(object).expect("JSON"))
+        .expect("a request");
+    admin.request(request).await
 }
 
 /// Applies an object of any kind.

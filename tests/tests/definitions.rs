@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cataloger_tests::cluster::{Cluster, apply, cluster};
+use cataloger_tests::cluster::{Cluster, apply, cluster, dry_run};
 use cataloger_tests::operator::{rendered, until};
 use cataloger_tests::script::{output, repository};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, TypeMeta};
-use kube::core::GroupVersionKind;
+use kube::api::DynamicObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,16 +51,7 @@ async fn defined() -> Cluster {
 
 /// Creates an object as kubectl does, which refuses unknown fields; nothing is stored.
 async fn tried(cluster: &Cluster, object: &Value) -> kube::Result<DynamicObject> {
-    let types = TypeMeta::deserialize(object).unwrap();
-    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(NAMESPACE);
-    let api: Api<DynamicObject> = Api::namespaced_with(cluster.admin.clone(), namespace, &resource);
-    let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
-    let request = hyper::Request::post(url)
-        .header("content-type", "application/json")
-        .body(serde_json::to_vec(object).unwrap())
-        .unwrap();
-    cluster.admin.request(request).await
+    dry_run(&cluster.admin, object, NAMESPACE).await
 }
 
 /// The shortest good object of a kind, with more in its spec.

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use cataloger_tests::cluster::{Cluster, apply, cluster};
+use cataloger_tests::cluster::{apply, cluster, dry_run};
 use cataloger_tests::command::{Cataloger, program};
 use cataloger_tests::databases::{self, Server};
 use cataloger_tests::operator::rendered;
 use cataloger_tests::script::{repository, tool};
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject, TypeMeta};
-use kube::core::GroupVersionKind;
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::process::Command;
+
+/// Where the objects of the documentation would be.
+const NAMESPACE: &str = "cataloger-tests-docs";
 
 /// A fenced block of a page.
 struct Block {
@@ -175,17 +175,21 @@ async fn manifests_are_taken_by_an_api_server() {
             apply(&cluster.admin, &object).await;
         }
     }
-    cluster.namespace("cataloger-tests-docs").await;
+    cluster.namespace(NAMESPACE).await;
     let (mut tried, mut wrong) = (0, Vec::new());
     for page in pages().await {
         for block in blocks(&page) {
             // Also those that a command is given.
-            for object in objects(&block.text).into_iter().chain(heredocs(&block.text)) {
+            for mut object in objects(&block.text).into_iter().chain(heredocs(&block.text)) {
                 if !is_known(&object) {
                     continue;
                 }
                 tried += 1;
-                if let Err(error) = dry(&cluster, &object).await {
+                // The namespaces of the documentation are not there.
+                if let Some(namespace) = object["metadata"].get_mut("namespace") {
+                    *namespace = NAMESPACE.into();
+                }
+                if let Err(error) = dry_run(&cluster.admin, &object, NAMESPACE).await {
                     wrong.push(format!("{}: {error}", block.at()));
                 }
             }
@@ -200,26 +204,6 @@ fn heredocs(text: &str) -> Vec<Value> {
         .split_once("<<END\n")
         .and_then(|(_, rest)| rest.split_once("\nEND"));
     inner.map(|(inner, _)| objects(inner)).unwrap_or_default()
-}
-
-/// Creates it as kubectl does, which refuses unknown fields; nothing is stored.
-async fn dry(cluster: &Cluster, object: &Value) -> kube::Result<DynamicObject> {
-    let types = TypeMeta::deserialize(object).expect("it has a kind");
-    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).expect("it has a kind"));
-    let mut object = object.clone();
-    let cluster_wide = ["Namespace", "ClusterRole", "ClusterRoleBinding"];
-    let api: Api<DynamicObject> = if cluster_wide.contains(&types.kind.as_str()) {
-        Api::all_with(cluster.admin.clone(), &resource)
-    } else {
-        object["metadata"]["namespace"] = "cataloger-tests-docs".into();
-        Api::namespaced_with(cluster.admin.clone(), "cataloger-tests-docs", &resource)
-    };
-    let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
-    let request = hyper::Request::post(url)
-        .header("content-type", "application/json")
-        .body(serde_json::to_vec(&object).expect("JSON"))
-        .expect("a request");
-    cluster.admin.request(request).await
 }
 
 /// The commands of a block: lines that were continued are one, and what comes after a pipe is another.
