@@ -1,5 +1,6 @@
 //! The Helm chart, as platform teams render it and install it.
 
+mod examples;
 mod installed;
 mod rendered;
 mod schemas;
