@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,37 +67,50 @@ pub struct Server {
     endpoint: String,
 }
 
+/// Starts versitygw on a free port, and waits for it; its log goes to a directory.
+pub(crate) fn versitygw(directory: &Path, arguments: &[&str]) -> (Child, String) {
+    let path = directory.join("log");
+    let log = std::fs::File::create(&path).expect("a log");
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port of the loopback")
+        .port();
+    let address = format!("127.0.0.1:{port}");
+    let mut process = Command::new(tool("versitygw"))
+        .args(["--quiet", "--keep-alive", "--port", &address])
+        .args(arguments)
+        .env("ROOT_ACCESS_KEY", ID)
+        .env("ROOT_SECRET_KEY", SECRET)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("versitygw starts");
+    let deadline = Instant::now() + START;
+    while TcpStream::connect(&address).is_err() {
+        if let Ok(Some(status)) = process.try_wait() {
+            let log = std::fs::read_to_string(&path);
+            panic!("versitygw ended: {status}: {log:?}");
+        }
+        assert!(Instant::now() < deadline, "versitygw does not answer in time");
+        std::thread::yield_now();
+    }
+    (process, address)
+}
+
 impl Server {
     /// Starts one with an empty bucket.
     pub fn start() -> Self {
+        Self::start_with(BUCKET, &[])
+    }
+
+    /// Starts one with an empty bucket of this name, and more arguments.
+    pub(crate) fn start_with(bucket: &str, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("data");
-        std::fs::create_dir_all(data.join(BUCKET)).expect("a bucket");
-        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port of the loopback")
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        let mut process = Command::new(tool("versitygw"))
-            .args(["--quiet", "--keep-alive", "--port", &address, "posix"])
-            .arg(&data)
-            .env("ROOT_ACCESS_KEY", ID)
-            .env("ROOT_SECRET_KEY", SECRET)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("versitygw starts");
-        let deadline = Instant::now() + START;
-        while TcpStream::connect(&address).is_err() {
-            if let Ok(Some(status)) = process.try_wait() {
-                let log = std::fs::read_to_string(directory.path().join("log"));
-                panic!("versitygw ended: {status}: {log:?}");
-            }
-            assert!(Instant::now() < deadline, "versitygw does not answer in time");
-            std::thread::yield_now();
-        }
+        std::fs::create_dir_all(data.join(bucket)).expect("a bucket");
+        let data = data.to_str().expect("a path is text");
+        let (process, address) = versitygw(directory.path(), &[more, &["posix", data]].concat());
         Self {
             process,
             directory,

@@ -1,5 +1,7 @@
 //! Stores, as files and in a real S3 server: one suite, and what only one of them can get wrong.
 
+mod rights;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
