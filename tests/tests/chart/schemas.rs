@@ -1,9 +1,11 @@
-//! JSON schemas of all kinds that the API server serves, as kubeconform reads them: a file each, in which no field is
-//! allowed that the server does not know.
+//! JSON schemas of all kinds that the API server serves, and of the Prometheus Operator's that the chart has, as
+//! kubeconform reads them: a file each, in which no field is allowed that the kind does not know.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use cataloger_tests::cluster::cluster;
+use cataloger_tests::script::output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,7 +47,27 @@ pub(crate) async fn written() -> (TempDir, BTreeSet<String>) {
             }
         }
     }
+    kinds.extend(of_monitoring(directory.path()).await);
     (directory, kinds)
+}
+
+/// Writes those that the Prometheus Operator defines; which kinds they are of.
+async fn of_monitoring(directory: &Path) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for path in output("tests/gitops-kinds", &["monitoring"]).await.lines() {
+        let text = std::fs::read_to_string(path).expect("it is there");
+        let definition: Value = serde_yaml::from_str(&text).expect("YAML");
+        let kind = definition["spec"]["names"]["kind"].as_str().expect("a kind");
+        for version in definition["spec"]["versions"].as_array().expect("a list") {
+            let mut schema = version["schema"]["openAPIV3Schema"].clone();
+            strict(&mut schema);
+            let name = version["name"].as_str().expect("a name");
+            let file = format!("{}_{name}.json", kind.to_lowercase());
+            std::fs::write(directory.join(file), schema.to_string()).expect("it is written");
+        }
+        kinds.push(kind.to_owned());
+    }
+    kinds
 }
 
 /// No field that is not known; what is a number or a text is either.
