@@ -57,9 +57,14 @@ pub struct GoodRun {
 }
 
 impl GoodRun {
-    /// Whether it was made for this Catalog, asking for the same.
+    /// Whether it was made for this Catalog, asking for the same, and answers the request of it that there is now.
     pub fn is_of(&self, subject: &Subject) -> bool {
-        self.subject.as_ref() == Some(subject)
+        let answers = |own: &Subject| Subject {
+            // Who asks for no run of its own takes one that somebody asked for.
+            requested_at: subject.requested_at.as_ref().and(own.requested_at.clone()),
+            ..own.clone()
+        };
+        self.subject.as_ref().map(answers).as_ref() == Some(subject)
     }
 }
 

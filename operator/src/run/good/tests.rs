@@ -97,6 +97,18 @@ async fn the_newest_run_that_came_to_its_end_is_found() {
         ..subject()
     };
     assert!(!found.is_of(&other));
+    // A request buys another run, but for one that this run has answered; no request is none.
+    let asked = |at: Option<&str>| Subject {
+        requested_at: at.map(str::to_owned),
+        ..subject()
+    };
+    assert!(!found.is_of(&asked(Some("monday"))));
+    let answered = GoodRun {
+        subject: Some(asked(Some("monday"))),
+        ..found.clone()
+    };
+    assert!(answered.is_of(&asked(Some("monday"))) && answered.is_of(&asked(None)));
+    assert!(!answered.is_of(&asked(Some("tuesday"))) && !answered.is_of(&other));
     assert_eq!(found.order.as_deref(), Some("o"));
     assert_eq!((found.attempts, found.driven), (2, Duration::from_millis(1500)));
     assert_eq!(found.finished_at.to_string(), "2026-11-21T12:01:03.123Z");
