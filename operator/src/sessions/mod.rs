@@ -91,7 +91,8 @@ struct Entry {
     progress: Arc<Mutex<Progress>>,
     cancel: CancellationToken,
     stop: Option<Stop>,
-    ended: Option<Arc<Ended>>,
+    /// How it ended, and after what time.
+    ended: Option<(Arc<Ended>, Duration)>,
 }
 
 struct Inner {
@@ -147,7 +148,7 @@ impl Sessions {
                 elapsed: entry.began.elapsed(),
                 stopping: entry.stop,
             },
-            Some(ended) => View::Over {
+            Some((ended, _)) => View::Over {
                 progress,
                 ended: Arc::clone(ended),
                 stopped: entry.stop,
@@ -168,7 +169,8 @@ impl Sessions {
     /// Gives a place back that is of no use now.
     pub fn leave(&self, key: &Key) {
         let next = lock(&self.0.queue).leave(key);
-        for key in next {
+        // While all is handed over, nothing begins here.
+        for key in next.into_iter().filter(|_| !self.is_handing_over()) {
             self.look_at(key);
         }
         self.measure();
@@ -207,60 +209,49 @@ impl Sessions {
             hand_over: cancel,
         };
         let observer = Arc::new(self.0.metrics.run_observer());
+        let span = info_span!("run", catalog = %key, run = tracing::field::Empty);
         let driven = Box::pin(session::drive(
             assignment,
             tokens,
             progress,
-            Arc::clone(&observer),
+            session::Heard {
+                observer: Arc::clone(&observer),
+                span: span.clone(),
+            },
             look,
         ));
-        let span = info_span!("run", catalog = %key);
         let task = async move {
             let began = Instant::now();
             // A defect in one run must not take the others with it.
             let ended = AssertUnwindSafe(driven).catch_unwind().await;
             let ended = ended.unwrap_or_else(|_| Ended::broken());
-            observer.ended(sessions.outcome(&key, &ended), began.elapsed());
-            sessions.over(&key, ended);
+            observer.over();
+            sessions.over(&key, ended, began.elapsed());
         };
         self.0.tasks.spawn(task.instrument(span));
     }
 
-    /// As it is counted.
-    fn outcome(&self, key: &Key, ended: &Ended) -> RunOutcome {
-        let stop = lock(&self.0.entries).get(&key.uid).and_then(|entry| entry.stop);
-        match (ended, stop) {
-            (Ended::Succeeded(_), _) => RunOutcome::Succeeded,
-            (Ended::Adopted(_), _) => RunOutcome::Adopted,
-            (Ended::HandedOver, _) => RunOutcome::HandedOver,
-            (Ended::Stopped, Some(Stop::Suspended)) => RunOutcome::Suspended,
-            (Ended::Stopped, Some(Stop::Replaced)) => RunOutcome::Replaced,
-            (Ended::Stopped, Some(Stop::Deleted)) => RunOutcome::Deleted,
-            (Ended::Failed(_) | Ended::Stopped, _) => RunOutcome::Failed,
-        }
-    }
-
-    fn over(&self, key: &Key, ended: Ended) {
+    fn over(&self, key: &Key, ended: Ended, took: Duration) {
         tracing::info!(end = ended.word(), "a session has ended");
-        {
+        let nobody = {
             let mut entries = lock(&self.0.entries);
-            if matches!(ended, Ended::HandedOver) {
-                // Nothing is to be written: whoever leads next goes on from what the status says.
-                entries.remove(&key.uid);
+            let Some(entry) = entries.get_mut(&key.uid) else {
                 return;
-            }
-            match entries.get_mut(&key.uid) {
+            };
+            let nobody = match (&ended, entry.stop) {
+                // Nothing is to be written: whoever leads next goes on from what the status says.
+                (Ended::HandedOver, _) => Some(RunOutcome::HandedOver),
                 // There is nobody any more who could write it down.
-                Some(entry) if entry.stop == Some(Stop::Deleted) => {
-                    entries.remove(&key.uid);
-                    drop(entries);
-                    return self.leave(key);
-                }
-                Some(entry) => entry.ended = Some(Arc::new(ended)),
-                None => {}
-            }
+                (_, Some(Stop::Deleted)) => Some(RunOutcome::Deleted),
+                _ => None,
+            };
+            entry.ended = Some((Arc::new(ended), took));
+            nobody
+        };
+        match nobody {
+            Some(outcome) => self.forget(key, outcome),
+            None => self.look_at(key.clone()),
         }
-        self.look_at(key.clone());
     }
 
     /// Tells a session to stop, and to take its sandbox with it.
@@ -276,25 +267,29 @@ impl Sessions {
         }
     }
 
-    /// The end of a session is written down: nothing of it has to be kept.
-    pub fn forget(&self, key: &Key) {
-        lock(&self.0.entries).remove(&key.uid);
+    /// The end of a session is written down, or nobody can: it is counted, and nothing of it has to be kept.
+    pub fn forget(&self, key: &Key, outcome: RunOutcome) {
+        let gone = lock(&self.0.entries).remove(&key.uid);
+        if let Some((_, took)) = gone.and_then(|entry| entry.ended) {
+            self.0.metrics.run_ended(outcome, Some(took));
+        }
         self.leave(key);
     }
 
     /// The Catalog is gone: so is its session, as soon as it has cleaned up.
     pub fn abandon(&self, key: &Key) {
-        self.stop(&key.uid, Stop::Deleted);
-        let over = {
-            let mut entries = lock(&self.0.entries);
-            let over = entries.get(&key.uid).is_none_or(|entry| entry.ended.is_some());
-            if over {
-                entries.remove(&key.uid);
-            }
-            over
-        };
-        if over {
-            self.leave(key);
+        self.drop_when_over(key, Stop::Deleted, RunOutcome::Deleted);
+    }
+
+    /// Nobody can tell what the Catalog asks for: its session ends, and makes room for others.
+    pub fn give_up(&self, key: &Key) {
+        self.drop_when_over(key, Stop::Replaced, RunOutcome::Replaced);
+    }
+
+    fn drop_when_over(&self, key: &Key, why: Stop, outcome: RunOutcome) {
+        self.stop(&key.uid, why);
+        if !matches!(self.view(&key.uid), View::Running { .. }) {
+            self.forget(key, outcome);
         }
     }
 

@@ -5,9 +5,12 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{Key, Progress};
 use crate::agent::prompts::Prompts;
@@ -111,6 +114,8 @@ pub struct Trouble {
     pub message: String,
     /// What can heal it.
     pub remedy: Remedy,
+    /// Before when another try is in vain, if that is known.
+    pub not_before: Option<Timestamp>,
     /// Whether the next try can go on with the run.
     pub resumable: bool,
 }
@@ -149,6 +154,7 @@ impl Ended {
             message: "the run's task ended in a panic: a defect of the operator, whose log has more"
                 .to_owned(),
             remedy: Remedy::Retry,
+            not_before: None,
             resumable: true,
         })
     }
@@ -162,12 +168,24 @@ pub(super) struct Tokens {
     pub(super) hand_over: CancellationToken,
 }
 
+/// Who hears what a run does.
+pub(super) struct Heard {
+    /// Counts it.
+    pub(super) observer: Arc<RunObserver>,
+    /// What the run's lines in the log are of: it gets the run's name when there is one.
+    pub(super) span: Span,
+}
+
+/// How long a session that is told to stop may take to put its things away. After that it is left where it is, as if
+/// the operator had died.
+const STOPS: Duration = Duration::from_mins(3);
+
 /// Drives a run to its end. `look` is called when its progress should be seen at once.
 pub(super) async fn drive(
     mut assignment: Assignment,
     tokens: Tokens,
     progress: Arc<Mutex<Progress>>,
-    observer: Arc<RunObserver>,
+    heard: Heard,
     look: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Ended {
     let clean_up = std::mem::replace(&mut assignment.clean_up, Box::new(|_| Box::pin(async {})));
@@ -175,7 +193,16 @@ pub(super) async fn drive(
     let _hidden = crate::logs::hide_for(assignment.redactor.clone());
     let redactor = assignment.redactor.clone();
     let (cancel, hand_over) = (tokens.cancel.clone(), tokens.hand_over.clone());
-    let ended = match run(assignment, tokens, progress, observer, look).await {
+    let driven = async {
+        tokio::select! {
+            ended = run(assignment, tokens, progress, heard, look) => ended,
+            () = too_late(&cancel) => {
+                tracing::error!("the run does not stop; it is left in the middle of a step: a defect");
+                Err(RunError::Interrupted)
+            }
+        }
+    };
+    let ended = match driven.await {
         Ok(ended) => ended,
         Err(RunError::Interrupted) if hand_over.is_cancelled() && !cancel.is_cancelled() => Ended::HandedOver,
         Err(RunError::Interrupted) => Ended::Stopped,
@@ -183,6 +210,7 @@ pub(super) async fn drive(
             kind: error.kind(),
             message: redactor.redact(&error.to_string()).into_owned(),
             remedy: error.remedy(),
+            not_before: error.not_before(),
             resumable: error.is_resumable(),
         }),
     };
@@ -199,11 +227,17 @@ pub(super) async fn drive(
     ended
 }
 
+/// Comes when a session was told to stop, and has had its time for that.
+async fn too_late(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(STOPS).await;
+}
+
 async fn run(
     assignment: Assignment,
     tokens: Tokens,
     progress: Arc<Mutex<Progress>>,
-    observer: Arc<RunObserver>,
+    heard: Heard,
     look: impl Fn() + Clone + Send + Sync + 'static,
 ) -> Result<Ended, RunError> {
     let Assignment {
@@ -268,7 +302,10 @@ async fn run(
     }
     let anew = |why: &str| change(&|progress| progress.begun_anew(why));
     let watch = |event: &Event| {
-        observer.observe(event);
+        if let Event::Claimed { run, .. } | Event::Resumed { run, .. } = event {
+            heard.span.record("run", run.to_string());
+        }
+        heard.observer.observe(event);
         change(&|progress| progress.take(event));
     };
     let outcome = go_on(&plan, &parts, known, &key, &watch, &anew).await?;

@@ -4,7 +4,7 @@
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -13,7 +13,7 @@ use crate::api::{GROUP, VERSION};
 use crate::controllers::ANSWER;
 
 /// Who writes the status.
-const WRITER: &str = "cataloger";
+pub(super) const WRITER: &str = "cataloger";
 
 /// Why something was not written.
 #[derive(Debug, Error)]
@@ -72,42 +72,22 @@ pub(super) async fn status(
     catalog: &Catalog,
     status: &CatalogStatus,
 ) -> Result<Catalog, ApplyError> {
-    let patch = patch(
-        &catalog.name_any(),
-        catalog.resource_version().as_deref(),
-        &json!(status),
-    );
-    let catalogs: Api<Catalog> = Api::namespaced(client.clone(), &catalog.namespace().unwrap_or_default());
-    write(&catalogs, &catalog.name_any(), full_name(catalog), &patch).await
-}
-
-/// What is applied. What is left out is removed by the API server, so the status has to be whole; and without the
-/// version of what was looked at, two leaders could both write.
-pub(super) fn patch(name: &str, version: Option<&str>, status: &Value) -> Value {
-    json!({
+    let name = catalog.name_any();
+    // What is left out is removed by the API server, so the status has to be whole; and without the version of what
+    // was looked at, two leaders could both write.
+    let patch = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Catalog",
-        "metadata": {"name": name, "resourceVersion": version},
+        "metadata": {"name": name, "resourceVersion": catalog.resource_version()},
         "status": status,
-    })
-}
-
-/// Applies a patch of a status.
-pub(super) async fn write<K>(
-    catalogs: &Api<K>,
-    name: &str,
-    full_name: String,
-    patch: &Value,
-) -> Result<K, ApplyError>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
+    });
+    let catalogs: Api<Catalog> = Api::namespaced(client.clone(), &catalog.namespace().unwrap_or_default());
     let params = PatchParams::apply(WRITER).force();
-    let patch = Patch::Apply(patch);
+    let patch = Patch::Apply(&patch);
     ask(
         "writing the status of",
-        full_name,
-        catalogs.patch_status(name, &params, &patch),
+        full_name(catalog),
+        catalogs.patch_status(&name, &params, &patch),
     )
     .await
 }

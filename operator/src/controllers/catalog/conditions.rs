@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::due::{Wanted, is, is_under_way};
+use super::due::{Wanted, is, is_made, is_under_way};
 use super::lifecycle::Summary;
 use super::reason::Reason;
 use crate::api::catalog::{CatalogStatus, Phase, RunStatus};
@@ -145,10 +145,7 @@ fn phase(status: &CatalogStatus, facts: &Facts<'_>) -> Phase {
 
 /// Whether the last good catalog is of what is asked for now.
 fn is_current(status: &CatalogStatus, facts: &Facts<'_>) -> bool {
-    let made = status.artifacts.as_ref().and_then(|it| it.fingerprint.as_ref());
-    facts
-        .wanted
-        .is_some_and(|wanted| made == Some(&wanted.fingerprint))
+    facts.wanted.is_some_and(|wanted| is_made(wanted, status))
 }
 
 /// The run that was given up, if it is of what is asked for now.

@@ -14,11 +14,15 @@ use crate::sessions::Stop;
 /// How often a run that is under way is looked at, for its status to follow.
 pub(super) const FOLLOW: Duration = Duration::from_secs(15);
 
+/// How often who waits for a turn is looked at, for its status to tell how many go before it.
+pub(super) const QUEUED: Duration = Duration::from_mins(1);
+
 /// How long a sandbox may take, beyond what the run itself waits for it.
 const PROVISIONING: Duration = Duration::from_mins(20);
 
-/// How much longer than its own limit a run may take until it is taken for hung: it ends by itself long before.
-const SLACK: Duration = Duration::from_mins(15);
+/// How much longer than its own limit a run may take until it is taken for hung: it ends by itself long before, unless
+/// its store is away more than once, each time for as long as that is waited for.
+const SLACK: Duration = Duration::from_mins(45);
 
 /// What is asked for, as far as it decides when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub(super) enum Next {
         /// Whether it was under way before.
         before: bool,
     },
+    /// What the last good catalog is of is asked for again: it stands for that, and nothing is to be made.
+    TakeBack,
     /// The Catalog has lived long enough.
     Expire,
 }
@@ -97,8 +103,13 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
     let Some(run) = run else {
         return begin(wanted, now);
     };
+    let asked = wanted.requested_at.is_some() && wanted.requested_at != status.last_handled_reconcile_at;
     if !same(run) {
-        return begin(wanted, now);
+        return if is_made(wanted, status) && !asked {
+            Next::TakeBack
+        } else {
+            begin(wanted, now)
+        };
     }
     if is_under_way(run) {
         let wait = run.next_attempt_at.as_ref().map_or(Duration::ZERO, |at| {
@@ -112,7 +123,6 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
             Next::Wait(wait)
         };
     }
-    let asked = wanted.requested_at.is_some() && wanted.requested_at != status.last_handled_reconcile_at;
     if asked {
         return begin(wanted, now);
     }
@@ -129,7 +139,19 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
         };
         return go_on(&again, wanted, now);
     }
-    match (wanted.ttl, &run.finished_at) {
+    expiry(wanted.ttl, status, now)
+}
+
+/// Whether the last good catalog is of what is asked for.
+pub(super) fn is_made(wanted: &Wanted, status: &CatalogStatus) -> bool {
+    let artifacts = status.artifacts.as_ref();
+    artifacts.and_then(|it| it.fingerprint.as_ref()) == Some(&wanted.fingerprint)
+}
+
+/// When a Catalog goes whose run has ended, if it is to.
+pub(super) fn expiry(ttl: Option<Duration>, status: &CatalogStatus, now: Timestamp) -> Next {
+    let run = status.run.as_ref().filter(|run| !is_under_way(run));
+    match (ttl, run.and_then(|run| run.finished_at.as_ref())) {
         (Some(ttl), Some(finished)) => {
             let end = Time(finished.0.saturating_add(ttl).unwrap_or(Timestamp::MAX));
             match until(&end, now) {

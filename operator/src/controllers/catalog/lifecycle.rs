@@ -13,6 +13,7 @@ use crate::agent::budget::Spent;
 use crate::api::catalog::{Artifacts, CatalogStatus, PastRun, Phase, RunStatus, UsageStatus};
 use crate::llm::cut;
 use crate::run::{GoodRun, Kind, Outcome, Remedy};
+use crate::runtime::metrics::labels::RunOutcome;
 use crate::sessions::{Ended, Progress, Stage, Stop, Trouble};
 
 /// How many runs a status remembers.
@@ -21,6 +22,9 @@ const HISTORY: usize = 10;
 const MESSAGE: usize = 1000;
 /// How long until a store that is away is asked again. It is the bucket of many Catalogs, or of one.
 const STORE_AGAIN: Duration = Duration::from_secs(30);
+
+/// Why a run ended that nobody wants any more.
+const REPLACED: &str = "something else is asked for now";
 
 /// What the summary came to, for its condition: said once, when a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,32 @@ pub(super) fn suspend(status: &mut CatalogStatus, now: Timestamp) {
     }
 }
 
+/// What the last good catalog is of is asked for again: its run is the one that the status tells of.
+pub(super) fn take_back(status: &mut CatalogStatus, settings: &str, now: Timestamp) {
+    if status.run.as_ref().is_some_and(is_under_way) {
+        finish(status, Phase::Failed, Reason::Replaced, REPLACED, now);
+    }
+    let Some(artifacts) = &status.artifacts else {
+        return;
+    };
+    let id = Some(artifacts.timestamp.clone());
+    let past = status.history.iter().find(|past| past.id == id);
+    status.run = Some(RunStatus {
+        phase: Some(Phase::Succeeded),
+        reason: Some(Reason::Adopted.to_string()),
+        message: Some("what the last good catalog is of is asked for again: it stands for it".to_owned()),
+        attempt: past.map_or(1, |past| past.attempts),
+        fingerprint: artifacts.fingerprint.clone(),
+        settings: Some(settings.to_owned()),
+        started_at: past.and_then(|past| past.started_at.clone()),
+        finished_at: past.map_or(Some(Time(now)), |past| past.finished_at.clone()),
+        phase_since: Some(Time(now)),
+        usage: past.and_then(|past| past.usage.clone()),
+        id,
+        ..RunStatus::default()
+    });
+}
+
 fn enter(run: &mut RunStatus, phase: Phase, reason: Reason, now: Timestamp) {
     let reason = reason.to_string();
     if run.phase != Some(phase) || run.reason.as_deref() != Some(&reason) {
@@ -109,8 +139,7 @@ pub(super) fn end(
             match stopped {
                 Some(Stop::Suspended) => suspend(status, now),
                 Some(Stop::Replaced | Stop::Deleted) => {
-                    let message = "something else is asked for now";
-                    finish(status, Phase::Failed, Reason::Replaced, message, now);
+                    finish(status, Phase::Failed, Reason::Replaced, REPLACED, now);
                 }
                 Some(Stop::Overdue) => failed(status, Reason::Overdue, &overdue(), backoff_limit, now),
                 None => wait(status, Reason::Pending, "it was interrupted, and goes on", now),
@@ -128,7 +157,24 @@ fn overdue() -> Trouble {
         message: "the run was at the same step for longer than its limits allow, and did not end by itself"
             .to_owned(),
         remedy: Remedy::Retry,
+        not_before: None,
         resumable: true,
+    }
+}
+
+/// How a session has ended, as it is counted, by what the status says of its run since.
+pub(super) fn counted(ended: &Ended, stopped: Option<Stop>, status: &CatalogStatus) -> RunOutcome {
+    match (ended, stopped) {
+        (Ended::Succeeded(_), _) => RunOutcome::Succeeded,
+        (Ended::Adopted(_), _) => RunOutcome::Adopted,
+        (Ended::HandedOver, _) => RunOutcome::HandedOver,
+        (Ended::Stopped, Some(Stop::Suspended)) => RunOutcome::Suspended,
+        (Ended::Stopped, Some(Stop::Replaced)) => RunOutcome::Replaced,
+        (Ended::Stopped, Some(Stop::Deleted)) => RunOutcome::Deleted,
+        (Ended::Failed(_) | Ended::Stopped, _) => match &status.run {
+            Some(run) if is_under_way(run) => RunOutcome::Retried,
+            _ => RunOutcome::Failed,
+        },
     }
 }
 
@@ -206,6 +252,12 @@ fn failed(status: &mut CatalogStatus, reason: Reason, trouble: &Trouble, backoff
             let message = format!("it is tried again in {seconds} s: {}", trouble.message);
             run.message = Some(cut(&message, MESSAGE));
             run.next_attempt_at = now.checked_add(STORE_AGAIN).ok().map(Time);
+        }
+        // Nor on a budget: whoever begins again asks whether it is open.
+        Remedy::Retry if trouble.not_before.is_some() => {
+            enter(run, Phase::Pending, Reason::BudgetUsedUp, now);
+            run.message = Some(cut(&trouble.message, MESSAGE));
+            run.next_attempt_at = now.checked_add(backoff(1)).ok().map(Time);
         }
         Remedy::Retry if attempt <= backoff_limit => {
             let pause = backoff(attempt);

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::conditions::{Facts, update};
-use super::due::{Next, Sight, Wanted, is_under_way, next};
-use super::lifecycle::{end, follow, suspend};
+use super::due::{Next, Sight, Wanted, is_made, is_under_way, next};
+use super::lifecycle::{end, follow, suspend, take_back};
 use crate::agent::budget::Spent;
 use crate::api::catalog::{CatalogStatus, Phase};
 use crate::run::{Kind, Outcome, Remedy};
@@ -137,6 +137,12 @@ impl World {
         match next(&self.wanted, &self.status, sight, self.now) {
             Next::Begin { run, .. } => {
                 let known = run.id.clone();
+                // What is made is bought once more only if somebody asks for that.
+                let wanted = &self.wanted;
+                let asked = wanted.requested_at.is_some()
+                    && wanted.requested_at != self.status.last_handled_reconcile_at;
+                let before = self.status.run.as_ref().and_then(|run| run.fingerprint.as_ref());
+                assert!(asked || before == Some(&wanted.fingerprint) || !is_made(wanted, &self.status));
                 self.begun.push((
                     run.fingerprint.clone().unwrap_or_default(),
                     run.requested_at.clone(),
@@ -163,6 +169,7 @@ impl World {
                 self.over(&Ended::Stopped);
                 return;
             }
+            Next::TakeBack => take_back(&mut self.status, &self.wanted.settings, self.now),
             Next::Rest if self.wanted.suspend && self.session.is_none() => {
                 suspend(&mut self.status, self.now);
             }
@@ -206,6 +213,7 @@ impl World {
                 kind: Kind::Model,
                 message: "no".into(),
                 remedy: if *heals { Remedy::Retry } else { Remedy::Change },
+                not_before: None,
                 resumable: *resumable,
             })),
             Step::Crash => self.session = None,

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::{Api, Resource as _};
 use kube_runtime::controller::Action;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::apply::{self, ApplyError};
 use super::events::News;
@@ -16,10 +17,12 @@ use super::reason::Reason;
 use super::{Context, now};
 use crate::api::Catalog;
 use crate::llm::cut;
-use crate::sessions::{Key, Stop};
+use crate::sessions::Key;
 
 /// Nothing changes by itself.
 const AGAIN: Duration = Duration::from_hours(1);
+/// The API server may think otherwise of what it holds.
+const REFUSED: Duration = Duration::from_mins(10);
 
 /// Says in the conditions of a Catalog that it is not understood, and leaves the rest of its status as it is.
 pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Action, ApplyError> {
@@ -32,8 +35,8 @@ pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Ac
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    // What it asks for now is not known, so nothing of it may go on.
-    context.sessions.stop(&key.uid, Stop::Replaced);
+    // What it asks for now is not known, so nothing of it may go on, nor stand in the way of others.
+    context.sessions.give_up(&key);
     let resource = ApiResource::erase::<Catalog>(&());
     let catalogs: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let found = apply::ask("reading", key.to_string(), catalogs.get_opt(name)).await?;
@@ -49,8 +52,33 @@ pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Ac
     if status == old {
         return Ok(Action::requeue(AGAIN));
     }
-    let patch = apply::patch(name, found.metadata.resource_version.as_deref(), &status);
-    apply::write(&catalogs, name, key.to_string(), &patch).await?;
+    // What is applied has to be whole, and what can't be read may not be written once more: only what changes is sent.
+    let patch = json!({
+        "metadata": {"resourceVersion": found.metadata.resource_version},
+        "status": {
+            "observedGeneration": status["observedGeneration"], "phase": status["phase"],
+            "conditions": status["conditions"],
+        },
+    });
+    let params = PatchParams {
+        field_manager: Some(apply::WRITER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(&patch);
+    let written = apply::ask(
+        "writing the status of",
+        key.to_string(),
+        catalogs.patch_status(name, &params, &patch),
+    );
+    let again = match written.await {
+        Ok(_) => AGAIN,
+        Err(error @ ApplyError::Stale { .. }) => return Err(error),
+        // An event says it then.
+        Err(error) => {
+            warn!(catalog = %key, %error, "a Catalog that can't be read could not be told so");
+            REFUSED
+        }
+    };
     let news = News {
         warning: true,
         reason: Reason::NotUnderstood.to_string(),
@@ -66,7 +94,7 @@ pub(super) async fn tell(context: &Context, object: &InvalidObject) -> Result<Ac
         ..Default::default()
     };
     context.announcer.tell(reference, news.into());
-    Ok(Action::requeue(AGAIN))
+    Ok(Action::requeue(again))
 }
 
 /// The status with conditions that say so. Members that nobody here knows stay.

@@ -87,6 +87,12 @@ fn forbid(field: &str, value: &str, flag: &str) -> Problem {
     )
 }
 
+/// How long a Catalog lives after its run.
+pub(super) fn ttl(spec: &CatalogSpec) -> Option<Duration> {
+    spec.ttl_seconds_after_finished
+        .map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 /// Checks a Catalog.
 pub(super) fn validate(
     catalog: &Catalog,
@@ -125,9 +131,7 @@ pub(super) fn validate(
             .cloned(),
         suspend: spec.suspend,
         timeout: limits.time,
-        ttl: spec
-            .ttl_seconds_after_finished
-            .map(|seconds| Duration::from_secs(seconds.into())),
+        ttl: ttl(spec),
     };
     Ok(Valid {
         wanted,

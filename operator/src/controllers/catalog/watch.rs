@@ -22,7 +22,7 @@ use super::dereference::provider_of;
 use super::{Context, after_error, reconcile, sweep};
 use crate::api::Catalog;
 use crate::runtime::health::Health;
-use crate::sessions::Key;
+use crate::sessions::{Key, Sessions};
 
 type Guarded = DeserializeGuard<Catalog>;
 
@@ -121,12 +121,7 @@ fn controller(
                 // What was deleted while nobody watched.
                 Ok(watcher::Event::InitDone) => {
                     let ours = |key: &Key| own.as_ref().is_none_or(|own| *own == key.namespace);
-                    for key in sessions.keys().into_iter().filter(ours) {
-                        let there = store.get(&ObjectRef::new(&key.name).within(&key.namespace));
-                        if there.is_none_or(|it| it.uid().as_ref() != Some(&key.uid)) {
-                            sessions.abandon(&key);
-                        }
-                    }
+                    abandon_gone(&sessions, &store, ours);
                 }
                 Err(error) => warn!(%error, "Catalogs can't be watched now"),
                 Ok(_) => {}
@@ -154,12 +149,20 @@ fn controller(
     );
     let turned = Arc::new(Notify::new());
     let turns = Arc::clone(&turned);
+    let (sessions, known) = (context.sessions.clone(), store.clone());
     let driven = async move {
         let mut applied = pin!(applied);
         while let Some(result) = applied.next().await {
             turns.notify_one();
             match result {
-                Err(controller::Error::ObjectNotFound(_)) | Ok(_) => {}
+                Ok(_) => {}
+                // A session that began as its Catalog was deleted is looked at soon, and found out here.
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    let of = |key: &Key| {
+                        gone.name == key.name && gone.namespace.as_deref() == Some(&key.namespace)
+                    };
+                    abandon_gone(&sessions, &known, of);
+                }
                 Err(error) => debug!(%error, "a look has failed"),
             }
         }
@@ -171,6 +174,16 @@ fn controller(
         turned,
     };
     (place, driven.boxed())
+}
+
+/// Ends those of these sessions whose Catalog is not there any more.
+fn abandon_gone(sessions: &Sessions, store: &Store<Guarded>, of: impl Fn(&Key) -> bool) {
+    for key in sessions.keys().into_iter().filter(of) {
+        let there = store.get(&ObjectRef::new(&key.name).within(&key.namespace));
+        if there.is_none_or(|it| it.uid().as_ref() != Some(&key.uid)) {
+            sessions.abandon(&key);
+        }
+    }
 }
 
 fn key_of(object: &Guarded) -> Key {

@@ -87,6 +87,8 @@ labels! {
         Succeeded = "succeeded",
         /// It is given up.
         Failed = "failed",
+        /// It failed in a way that may pass, and is gone on with.
+        Retried = "retried",
         /// A changed spec wanted another one.
         Replaced = "replaced",
         /// Its Catalog was suspended.

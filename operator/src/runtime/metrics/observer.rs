@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use super::Metrics;
-use super::labels::{ModelOutcome, Phase, RunOutcome, TokenKind, Tool, ToolOutcome};
+use super::labels::{ModelOutcome, Phase, TokenKind, Tool, ToolOutcome};
 use crate::agent::budget::Spent;
 use crate::llm::{Progress, Provider, Usage};
 use crate::run::Event;
@@ -69,12 +68,10 @@ impl RunObserver {
         self.used(&mut seen, spent);
     }
 
-    /// The run has ended, after so much time since it began.
-    pub fn ended(&self, outcome: RunOutcome, took: Duration) {
+    /// The run is at nothing any more. How it ended is counted by who writes that down.
+    pub fn over(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.at(&mut seen, None);
-        drop(seen);
-        self.metrics.run_ended(outcome, Some(took));
     }
 
     fn at(&self, seen: &mut Seen, phase: Option<Phase>) {
@@ -129,6 +126,8 @@ fn tokens(usage: &Usage, kind: TokenKind) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{has, value};
+    use std::time::Duration;
+
     use super::*;
     use crate::agent::budget::Limits;
     use crate::llm::ModelSpec;
@@ -254,10 +253,9 @@ mod tests {
         }
         // One that is stopped while it asks has no answer, and that is nobody's failure.
         observer.observe(&asked("builtin"));
-        observer.ended(RunOutcome::HandedOver, Duration::from_secs(1));
+        observer.over();
         drop(observer);
         assert_eq!(calls("builtin", "failed"), 0);
-        assert!(has(&metrics, "cataloger_runs_total{outcome=\"handed_over\"} 1"));
     }
 
     #[test]
@@ -270,7 +268,7 @@ mod tests {
         other.observe(&Event::Phase(run::Phase::Cataloging));
         other.observe(&Event::Phase(run::Phase::Cataloging));
         assert_eq!((active("preparing"), active("cataloging")), (1, 1));
-        one.ended(RunOutcome::Failed, Duration::ZERO);
+        one.over();
         drop((one, other));
         assert_eq!((active("preparing"), active("cataloging")), (0, 0));
     }

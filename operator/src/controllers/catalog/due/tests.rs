@@ -1,6 +1,7 @@
 //! What is next, for each thing that buys a run and each that must not.
 
 use super::*;
+use crate::api::catalog::Artifacts;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -97,6 +98,40 @@ fn what_was_done_is_not_done_again() {
     };
     let (run, before) = begun(next(&other, &done, Sight::Absent, at(9)));
     assert_eq!((run.id, run.attempt, before), (None, 1, false));
+}
+
+#[test]
+fn what_is_changed_back_to_the_last_good_catalog_buys_nothing() {
+    let of = |fingerprint: &str, phase| RunStatus {
+        fingerprint: Some(fingerprint.into()),
+        ..run(phase)
+    };
+    let artifacts = Artifacts {
+        timestamp: "20261121T120000Z".into(),
+        fingerprint: Some("f".into()),
+        catalog: "s3://pages/x/20261121T120000Z/catalog.html".into(),
+        summary: None,
+        catalog_script: None,
+        summary_script: None,
+        run: None,
+    };
+    for phase in [Phase::Cataloging, Phase::Failed, Phase::Suspended] {
+        let mut changed = status(of("g", phase));
+        changed.artifacts = Some(artifacts.clone());
+        assert_eq!(next(&wanted(), &changed, Sight::Absent, at(9)), Next::TakeBack);
+        // What was asked for meanwhile was not made.
+        let asked = Wanted {
+            requested_at: Some("monday".into()),
+            ..wanted()
+        };
+        begun(next(&asked, &changed, Sight::Absent, at(9)));
+        // And something else is something else.
+        let other = Wanted {
+            fingerprint: "h".into(),
+            ..wanted()
+        };
+        begun(next(&other, &changed, Sight::Absent, at(9)));
+    }
 }
 
 #[test]
@@ -200,10 +235,10 @@ fn sessions_stop_for_what_changes_the_result() {
 #[test]
 fn every_phase_has_a_deadline() {
     for (phase, minutes) in [
-        (Phase::Pending, 15),
+        (Phase::Pending, 45),
         (Phase::Provisioning, 20),
-        (Phase::Cataloging, 45),
-        (Phase::Summarizing, 45),
+        (Phase::Cataloging, 75),
+        (Phase::Summarizing, 75),
     ] {
         let status = status(run(phase));
         let seen = |elapsed: u64, clock: i64| {

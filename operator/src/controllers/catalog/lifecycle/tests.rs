@@ -47,6 +47,7 @@ fn trouble(remedy: Remedy, resumable: bool) -> Ended {
         kind: Kind::Model,
         message: "the model does not answer".into(),
         remedy,
+        not_before: None,
         resumable,
     })
 }
@@ -105,12 +106,81 @@ fn what_is_begun_anew_says_why() {
 }
 
 #[test]
+fn a_budget_that_closes_spends_no_try() {
+    let mut status = begun();
+    let closed = Ended::Failed(Trouble {
+        kind: Kind::Model,
+        message: "the budget is used up".into(),
+        remedy: Remedy::Retry,
+        not_before: Some(at(86_400)),
+        resumable: true,
+    });
+    let progress = Progress::default();
+    for second in 0..5 {
+        // No try is left to be spent.
+        end(&mut status, (&closed, &progress, None), 0, at(second));
+        let run = status.run.as_ref().unwrap();
+        assert_eq!((run.phase, run.attempt), (Some(Phase::Pending), 1));
+        assert_eq!(run.reason.as_deref(), Some("BudgetUsedUp"));
+        assert_eq!(run.next_attempt_at, Some(Time(at(second + 10))));
+    }
+    assert_eq!(counted(&closed, None, &status), RunOutcome::Retried);
+}
+
+#[test]
+fn only_what_is_given_up_counts_as_failed() {
+    let mut status = begun();
+    let fails = trouble(Remedy::Retry, true);
+    let mut seen = Vec::new();
+    for second in 0..3 {
+        ends(&mut status, &fails, None, second);
+        seen.push(counted(&fails, None, &status));
+        status.run.as_mut().unwrap().attempt += 1;
+    }
+    assert_eq!(
+        seen,
+        [RunOutcome::Retried, RunOutcome::Retried, RunOutcome::Failed]
+    );
+    let stopped = |why| counted(&Ended::Stopped, Some(why), &status);
+    assert_eq!(stopped(Stop::Suspended), RunOutcome::Suspended);
+    assert_eq!(stopped(Stop::Overdue), RunOutcome::Failed);
+}
+
+#[test]
+fn what_is_taken_back_is_the_run_of_the_last_good_catalog() {
+    let mut status = begun();
+    let good = Ended::Succeeded(Box::new(outcome(None)));
+    ends(&mut status, &good, None, 60);
+    let (artifacts, history) = (status.artifacts.clone(), status.history.clone());
+    // Another spec was begun, by an operator that is gone.
+    status.run = Some(RunStatus {
+        id: Some("20261121T130000Z".into()),
+        phase: Some(Phase::Cataloging),
+        fingerprint: Some("other".into()),
+        ..RunStatus::default()
+    });
+    take_back(&mut status, "s", at(100));
+    let run = status.run.as_ref().unwrap();
+    assert_eq!(run.id.as_deref(), Some("20261121T120000Z"));
+    assert_eq!(
+        (run.phase, run.reason.as_deref()),
+        (Some(Phase::Succeeded), Some("Adopted"))
+    );
+    assert_eq!(run.fingerprint, artifacts.as_ref().unwrap().fingerprint);
+    assert_eq!(run.finished_at, history[0].finished_at);
+    assert_eq!(status.artifacts, artifacts);
+    assert_eq!(status.history[0].reason.as_deref(), Some("Replaced"));
+    assert_eq!(status.history[1..], history);
+}
+
+#[test]
 fn a_bucket_that_is_away_spends_no_try() {
     let away = |remedy, resumable| {
         Ended::Failed(Trouble {
             kind: Kind::Store,
             message: "the store can't be reached".into(),
             remedy,
+            not_before: None,
             resumable,
         })
     };
