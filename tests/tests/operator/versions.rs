@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cataloger::api::Catalog;
+use cataloger::api::catalog::Phase;
 use cataloger_tests::cluster::apply;
-use cataloger_tests::operator::{Operator, Settings, Tenant, handled, rendered, until};
+use cataloger_tests::operator::{NODE, Operator, Settings, Tenant, handled, phase, rendered, until};
 use cataloger_tests::served::Served;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -12,7 +13,10 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Po
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-/// The Catalogs that [`unreadable`] makes.
+use crate::{anthropic, model, slow};
+
+/// The Catalogs that [`unreadable`] makes. What is new in the first is dropped by the API server, as soon as it does not
+/// know it any more; the others stay as they are.
 const ODD: [&str; 3] = ["newer", "garbled", "dreaming"];
 
 /// The definition of Catalogs, as it is and as that other release would have it: any field, of any type.
@@ -60,8 +64,9 @@ fn untyped(operator: &Operator, tenant: &Tenant<'_>) -> Api<DynamicObject> {
     Api::namespaced_with(operator.cluster.admin.clone(), &tenant.namespace, &resource)
 }
 
-/// Makes Catalogs that nobody can read, through a definition that lets them in for a moment.
-pub(crate) async fn unreadable(operator: &Operator, tenant: &Tenant<'_>) {
+/// Makes Catalogs that nobody can read, and has those that are there become such, through a definition that lets them
+/// in for a moment.
+pub(crate) async fn unreadable(operator: &Operator, tenant: &Tenant<'_>, there: &[&str]) {
     // The definition is everybody's: one at a time.
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
@@ -92,18 +97,53 @@ pub(crate) async fn unreadable(operator: &Operator, tenant: &Tenant<'_>) {
     any.patch_status("dreaming", &PatchParams::default(), &Patch::Merge(&odd))
         .await
         .unwrap();
+    let garbled = json!({"spec": {"limits": "none"}});
+    for name in there {
+        any.patch(name, &PatchParams::default(), &Patch::Merge(&garbled))
+            .await
+            .unwrap();
+    }
     define(operator, &usual).await;
+}
+
+/// Waits until a Catalog is told that it is not understood.
+async fn told(tenant: &Tenant<'_>, any: &Api<DynamicObject>, name: &str) {
+    let is_told = |object: &DynamicObject| {
+        let conditions = object.data["status"]["conditions"].as_array();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|it| it["type"] == "Stalled" && it["status"] == "True" && it["reason"] == "NotUnderstood")
+    };
+    let object = tenant.until_of(any, name, "told", is_told).await;
+    assert_eq!(
+        object.data["status"]["observedGeneration"],
+        json!(object.metadata.generation)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ones_that_cannot_be_read_disturb_nobody() {
-    let Some(operator) = Operator::own("versions", &Settings::default()).await else {
+    let settings = Settings::default()
+        .set("MAX_RUNS", "1")
+        .set("ALLOW_BASE_URL", &format!("http://{NODE}:*"));
+    let Some(operator) = Operator::own("versions", &settings).await else {
         return;
     };
     let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
     let url = shop.reader();
-    unreadable(&operator, &tenant).await;
-    // All the others are served, before and after a restart.
+    let server = model(slow(600)).await;
+    let choice = anthropic(&tenant, &server).await;
+    tenant.begin("running", &url, choice).await;
+    let runs = |it: &Catalog| phase(it) == Some(Phase::Cataloging);
+    tenant.until("running", "under way", runs).await;
+    unreadable(&operator, &tenant, &["running"]).await;
+    let any = untyped(&operator, &tenant);
+    for name in ["garbled", "dreaming", "running"] {
+        told(&tenant, &any, name).await;
+        tenant.told(name, "NotUnderstood").await;
+    }
+    // All the others are served, before and after a restart, also in the place of the one that ran.
     tenant.begin("one", &url, json!({})).await;
     tenant.succeeded("one").await;
     let pod = operator.leader().await;
@@ -111,7 +151,6 @@ async fn ones_that_cannot_be_read_disturb_nobody() {
     operator.leader_after(&pod).await;
     tenant.begin("two", &url, json!({"suspend": true})).await;
     tenant.until("two", "seen", handled).await;
-    let any = untyped(&operator, &tenant);
     for name in ODD {
         let left = any.get(name).await.unwrap();
         assert!(left.metadata.deletion_timestamp.is_none(), "{name}");

@@ -84,7 +84,7 @@ async fn every_right_is_needed_and_none_is_missing() {
     tenant.again("plain", "once more").await;
     tenant.succeeded("plain").await;
     // … one that can't be read, …
-    unreadable(&operator, &tenant).await;
+    unreadable(&operator, &tenant, &[]).await;
     // … one whose sandbox does not start, …
     let_in(&operator, &keeper).await;
     let nowhere = unmountable(&operator, &keeper).await;
