@@ -109,13 +109,9 @@ pub struct OperatorArguments {
     #[arg(long, value_name = "BOOL", env = "CATALOGER_BUCKET_PATH_STYLE")]
     bucket_path_style: Option<bool>,
     /// The model of Catalogs that name none: builtin, anthropic/NAME or openai/NAME
-    #[arg(
-        long,
-        value_name = "MODEL",
-        env = "CATALOGER_MODEL",
-        conflicts_with = "default_provider"
-    )]
-    model: Option<ModelSpec>,
+    #[arg(long, value_name = "MODEL", env = "CATALOGER_MODEL")]
+    // As text: an overlay of the manifests, which name one, can only set it to nothing.
+    model: Option<String>,
     /// A model to go on with when that one can't; may be repeated
     #[arg(
         long = "fallback",
@@ -338,8 +334,18 @@ impl OperatorArguments {
             }
             Some(_) => return Err(wrong("default-provider")(&"write it as NAMESPACE/NAME")),
         };
+        let model = self.model.as_deref().filter(|it| !it.is_empty());
+        let model: Option<ModelSpec> = model
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| wrong("model")(&error))?;
+        if let (Some(model), Some(_)) = (&model, &provider) {
+            return Err(wrong("default-provider")(&format!(
+                "it stands in place of --model, which is {model}: leave one of them out, or set CATALOGER_MODEL to nothing"
+            )));
+        }
         Ok(DefaultModel {
-            model: self.model.clone(),
+            model,
             fallbacks: self.fallbacks.clone(),
             providers: Providers::from_env(variable),
             provider,
@@ -419,6 +425,17 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_stands_in_place_of_a_model() {
+        let both = settings(&["--model", "builtin", "--default-provider", "team/claude"]);
+        let error = both.unwrap_err().to_string();
+        assert!(error.contains("set CATALOGER_MODEL to nothing"), "{error}");
+        let model = settings(&["--model", "", "--default-provider", "team/claude"]).unwrap();
+        assert!(model.model.model.is_none() && model.model.provider.is_some());
+        let model = settings(&["--model", "openai/gpt", "--default-provider", ""]).unwrap();
+        assert!(model.model.model.is_some() && model.model.provider.is_none());
+    }
+
+    #[test]
     fn what_is_wrong_names_its_flag() {
         for (line, flag) in [
             (&["--bucket", "No Such"][..], "--bucket: "),
@@ -427,6 +444,7 @@ mod tests {
                 "--bucket-prefix: ",
             ),
             (&["--default-provider", "claude"], "--default-provider: "),
+            (&["--model", "claude"], "--model: "),
             (&["--installation", "A b"], "--installation: "),
         ] {
             let error = settings(line).unwrap_err().to_string();
