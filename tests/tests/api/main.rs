@@ -2,12 +2,14 @@
 //! that nobody thought of. The kinds are there a second time, in a group of this test's own, so that nobody else's
 //! depend on what is tried here.
 
+mod columns;
+
 use cataloger::manifest::{self, ManifestError};
 use cataloger_tests::cluster::{Cluster, apply, cluster};
 use cataloger_tests::operator::until;
 use cataloger_tests::script::repository;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::{GroupVersionKind, Status};
 use rand::RngExt as _;
 use serde_json::{Value, json};
@@ -354,103 +356,4 @@ async fn fields_that_nobody_knows_are_refused_or_left_out() {
     assert!(stored["spec"]["limits"]["maxToken"].is_null() && stored["spec"]["laterField"].is_null());
     let spec: cataloger::api::CatalogSpec = serde_json::from_value(stored["spec"].clone()).unwrap();
     assert_eq!(cataloger::api::validate::validate(&spec), []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn columns_and_selectors_find_what_they_name() {
-    let kinds = Kinds::there().await;
-    let corpus = corpus();
-    let api = kinds.api("Catalog");
-    let name = format!("columns-{:016x}", rand::random::<u64>());
-    let secret = format!("{name}-db");
-    let change = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "database": {"secretRef": {"name": secret}},
-            "model": {"providerRef": {"name": name}},
-        },
-    });
-    let mut resource = merged(&corpus["Catalog"]["base"], &change);
-    resource["apiVersion"] = json!(format!("{GROUP}/v1alpha1"));
-    let patch = PatchParams::apply("cataloger-tests");
-    api.patch(&name, &patch, &Patch::Apply(&resource)).await.unwrap();
-    let condition = json!({
-        "type": "Ready", "status": "True", "reason": "Succeeded", "message": "it is published",
-        "lastTransitionTime": "2026-11-21T12:00:00Z",
-    });
-    let status = json!({
-        "apiVersion": resource["apiVersion"], "kind": "Catalog",
-        "status": {
-            "phase": "Succeeded",
-            "conditions": [condition],
-            "run": {
-                "attempt": 1, "iteration": 7, "model": "builtin", "message": "it is done",
-                "usage": {
-                    "tokens": 1234, "input": 1000, "cacheWrite": 0, "cacheRead": 0, "output": 234, "cost": 0.5,
-                },
-            },
-            "artifacts": {"timestamp": "20261121T120000Z", "catalog": "s3://pages/catalog.html"},
-        },
-    });
-    api.patch_status(&name, &patch, &Patch::Apply(&status))
-        .await
-        .unwrap();
-
-    for (field, value, other) in [
-        ("spec.database.secretRef.name", secret.as_str(), "another"),
-        ("spec.model.providerRef.name", name.as_str(), "another"),
-        ("spec.suspend", "false", "true"),
-        ("status.phase", "Succeeded", "Failed"),
-    ] {
-        let found = async |value: &str| {
-            let fields = format!("metadata.name={name},{field}={value}");
-            api.list(&ListParams::default().fields(&fields))
-                .await
-                .unwrap()
-                .items
-                .len()
-        };
-        assert_eq!((found(value).await, found(other).await), (1, 0), "{field}");
-    }
-
-    let request = hyper::Request::get(format!("{}/{name}", api.resource_url()))
-        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
-        .body(Vec::new())
-        .unwrap();
-    let table: Value = kinds.0.admin.request(request).await.unwrap();
-    let columns = table["columnDefinitions"].as_array().unwrap();
-    let cells = table["rows"][0]["cells"].as_array().unwrap();
-    let shown = |wide: bool| -> Vec<String> {
-        let all = columns.iter().zip(cells);
-        let these = all.filter(|(column, _)| (column["priority"] != 0) == wide);
-        these
-            .map(|(column, cell)| format!("{}: {cell}", column["name"].as_str().unwrap()))
-            .collect()
-    };
-    let usual = shown(false);
-    assert!(usual[6].starts_with("Age: "), "{usual:?}");
-    assert_eq!(
-        usual[..6],
-        [
-            format!("Name: \"{name}\""),
-            "Phase: \"Succeeded\"".into(),
-            "Tables: \"[\\\"orders\\\",\\\"sales.*\\\"]\"".into(),
-            "Model: \"builtin\"".into(),
-            "Tokens: 1234".into(),
-            "Last run: \"20261121T120000Z\"".into(),
-        ]
-    );
-    assert_eq!(
-        shown(true),
-        [
-            "Ready: \"Succeeded\"",
-            "Turn: 7",
-            "Cost: 0.5",
-            "Catalog: \"s3://pages/catalog.html\"",
-            "Message: \"it is published\"",
-        ]
-    );
-    api.delete(&name, &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
 }
