@@ -166,6 +166,11 @@ impl Operator {
         }
     }
 
+    /// What all names of the one begin with that a test calls so: settings may have to say it beforehand.
+    pub fn name_of(what: &str) -> String {
+        format!("cataloger-e2e-{}-{what}", std::process::id())
+    }
+
     /// The namespace of its Pods.
     pub fn system(&self) -> String {
         format!("{}-system", self.name)
@@ -243,7 +248,7 @@ impl Operator {
             .expect("it is there");
     }
 
-    /// The last lines that its Pods have written.
+    /// The last lines that its Pods have written, for whoever reads why a test fails.
     pub async fn logs(&self) -> String {
         let mut text = String::new();
         let last = LogParams {
@@ -256,6 +261,19 @@ impl Operator {
             let logs = logs.unwrap_or_else(|error| error.to_string());
             text += &["== ", &name, "\n", &logs, "\n"].concat();
         }
+        text
+    }
+
+    /// All lines that its Pods have written, for what none of them may have.
+    pub async fn all_logs(&self) -> String {
+        let mut text = String::new();
+        for pod in self.pods().await {
+            let name = pod.metadata.name.unwrap_or_default();
+            let logs = self.api().logs(&name, &LogParams::default()).await;
+            text += &logs.unwrap_or_else(|error| panic!("{name} has no logs: {error}"));
+        }
+        // What is not there can't hold a secret.
+        assert!(text.contains("this replica leads"), "{text}");
         text
     }
 
@@ -289,7 +307,7 @@ fn http_request(path: &str) -> hyper::Request<Vec<u8>> {
 async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result<String, String> {
     static PREPARED: OnceCell<String> = OnceCell::const_new();
     let image = PREPARED.get_or_init(|| Box::pin(prepared(cluster))).await;
-    let name = format!("cataloger-e2e-{}-{what}", std::process::id());
+    let name = Operator::name_of(what);
     leftovers::janitor(&name, &settings.tenants);
     for object in objects(cluster, image, &name, settings).await {
         apply(&cluster.admin, &object).await;

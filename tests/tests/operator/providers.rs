@@ -37,7 +37,7 @@ async fn anthropic_is_asked_with_its_key() {
             .all(|request| request.header("x-api-key") == Some(KEY))
     );
     // The key is where it belongs.
-    assert!(!operator.logs().await.contains(KEY));
+    assert!(!operator.all_logs().await.contains(KEY));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +173,7 @@ async fn a_key_is_waited_for_and_tried() {
     );
     // Whoever waited for it goes on.
     tenant.succeeded(&catalog).await;
-    let logs = operator.logs().await;
+    let logs = operator.all_logs().await;
     assert!(!logs.contains(KEY) && !logs.contains("sk-of-another-account"));
 }
 

@@ -51,7 +51,7 @@ async fn a_secret_that_is_missing_is_named_and_waited_for() {
             handled(it) && phase(it) == Some(Phase::Succeeded)
         })
         .await;
-    assert!(!operator.logs().await.contains("s3cr3t"));
+    assert!(!operator.all_logs().await.contains("s3cr3t"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
