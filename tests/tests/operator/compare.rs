@@ -31,11 +31,13 @@ async fn published(tenant: &Tenant<'_>, catalog: &Catalog) -> (String, Pages) {
     (id, pages)
 }
 
-/// What the command has published into a directory.
-fn written(directory: &Path) -> (String, Pages) {
+/// What the command has published into a directory, beside the runs that were there before.
+fn written(directory: &Path, before: &[String]) -> (String, Pages) {
     let folders = std::fs::read_dir(directory).unwrap();
     let names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
-    let runs: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    let runs: Vec<String> = names
+        .filter(|name| !name.starts_with('.') && !before.contains(name))
+        .collect();
     let [id] = &runs[..] else {
         panic!("one run: {runs:?}")
     };
@@ -47,15 +49,53 @@ fn written(directory: &Path) -> (String, Pages) {
     (id.clone(), files.collect())
 }
 
-/// A text without what tells one run from another: its id, when it began, and by which name it knows the server.
+/// A text without what tells some runs from others: their ids, when they began, and by which name they know the server.
 /// A Pod asks for the Service by its name, which this machine can't look up: it takes the address.
-fn without(text: &str, id: &str, host: &str) -> String {
-    let (day, hour) = (format!("{}-{}-{}", &id[..4], &id[4..6], &id[6..8]), &id[9..]);
-    let hour = format!("{}:{}:{}", &hour[..2], &hour[2..4], &hour[4..6]);
-    text.replace(id, "RUN")
-        .replace(&format!("{day} {hour}"), "DAY HOUR")
-        .replace(&format!("{day}T{hour}"), "DAYTHOUR")
-        .replace(host, "HOST")
+fn without(text: &str, runs: &[String], host: &str) -> String {
+    let mut text = text.replace(host, "HOST");
+    for (at, id) in runs.iter().enumerate() {
+        let (day, hour) = (format!("{}-{}-{}", &id[..4], &id[4..6], &id[6..8]), &id[9..]);
+        let hour = format!("{}:{}:{}", &hour[..2], &hour[2..4], &hour[4..6]);
+        text = text
+            .replace(id, &format!("RUN {at}"))
+            .replace(&format!("{day} {hour}"), &format!("DAY HOUR {at}"))
+            .replace(&format!("{day}T{hour}"), &format!("DAYTHOUR {at}"));
+    }
+    text
+}
+
+/// A run's record without what is about the run itself: when it was, which order it fills, where its pages and its
+/// database are, and the hashes of pages that name those.
+fn report(text: &str) -> Value {
+    let mut report: Value = serde_json::from_str(text).unwrap();
+    for part in [
+        "run",
+        "startedAt",
+        "finishedAt",
+        "seconds",
+        "order",
+        "subject",
+        "fingerprint",
+        "objects",
+    ] {
+        report.as_object_mut().unwrap().remove(part);
+    }
+    for (of, part) in [
+        ("asked", "database"),
+        ("asked", "storage"),
+        ("catalog", "beganAt"),
+        ("catalog", "seconds"),
+        ("summary", "beganAt"),
+        ("summary", "seconds"),
+    ] {
+        report[of].as_object_mut().unwrap().remove(part).unwrap();
+    }
+    // A manifest need not say its namespace.
+    report["manifest"]["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("namespace");
+    report
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,57 +121,40 @@ async fn the_command_makes_what_the_operator_makes() {
     // JSON is YAML.
     let documents = format!("{}\n---\n{secret}\n", tenant.catalog(&name, json!({})));
     std::fs::write(&manifest, documents).unwrap();
-    let command = Cataloger::new(["run", "--model", "builtin", "-f"]).await;
-    let run = command
-        .argument(&manifest)
-        .argument("--output")
-        .argument(&output)
-        .run()
-        .await;
-    assert_eq!(run.code(), Some(0), "{}", run.stderr);
-
-    let (here, command) = written(&output);
-    let (there, operator) = published(&tenant, &tenant.succeeded(&name).await).await;
-    assert_eq!(command.keys().collect::<Vec<_>>(), WHOLE);
-    assert_eq!(operator.keys().collect::<Vec<_>>(), WHOLE);
-    let (name, address) = (shop.place().0, shop.address());
-    for object in WHOLE.iter().filter(|object| **object != "run.json") {
-        // Byte for byte: the pages, and the code that makes them again.
-        let command = without(&command[*object], &here, address);
-        assert_eq!(command, without(&operator[*object], &there, &name), "{object}");
+    let (host, address) = (shop.place().0, shop.address());
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    // The second has a past: the first one.
+    for value in ["", "again"] {
+        if !value.is_empty() {
+            tenant.again(&name, value).await;
+        }
+        let command = Cataloger::new(["run", "--model", "builtin", "-f"]).await;
+        let run = command
+            .argument(&manifest)
+            .argument("--output")
+            .argument(&output)
+            .run()
+            .await;
+        assert_eq!(run.code(), Some(0), "{}", run.stderr);
+        let (id, command) = written(&output, &here);
+        here.insert(0, id);
+        let (id, operator) = published(&tenant, &tenant.succeeded(&name).await).await;
+        there.insert(0, id);
+        assert_eq!(command.keys().collect::<Vec<_>>(), WHOLE);
+        assert_eq!(operator.keys().collect::<Vec<_>>(), WHOLE);
+        let pages = |pages: Pages, runs: &[String], host: &str| -> Pages {
+            let pages = pages.into_iter();
+            pages
+                .map(|(object, text)| (object, without(&text, runs, host)))
+                .collect()
+        };
+        let (mut command, mut operator) = (pages(command, &here, address), pages(operator, &there, &host));
+        // The record, too.
+        let records = [&mut command, &mut operator].map(|pages| report(&pages.remove("run.json").unwrap()));
+        assert_eq!(records[0], records[1], "{value:?}");
+        for (object, text) in &command {
+            // Byte for byte: the pages, and the code that makes them again.
+            assert_eq!(*text, operator[object], "{object}, {value:?}");
+        }
     }
-    // The record, too, but for what is about the run itself: when it was, which order it fills, where its pages and its
-    // database are, and the hashes of pages that name those.
-    let report = |pages: &Pages| {
-        let mut report: Value = serde_json::from_str(&pages["run.json"]).unwrap();
-        for part in [
-            "run",
-            "startedAt",
-            "finishedAt",
-            "seconds",
-            "order",
-            "subject",
-            "fingerprint",
-            "objects",
-        ] {
-            report.as_object_mut().unwrap().remove(part);
-        }
-        for (of, part) in [
-            ("asked", "database"),
-            ("asked", "storage"),
-            ("catalog", "beganAt"),
-            ("catalog", "seconds"),
-            ("summary", "beganAt"),
-            ("summary", "seconds"),
-        ] {
-            report[of].as_object_mut().unwrap().remove(part).unwrap();
-        }
-        // A manifest need not say its namespace.
-        report["manifest"]["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .remove("namespace");
-        report
-    };
-    assert_eq!(report(&command), report(&operator));
 }
