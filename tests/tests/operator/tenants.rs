@@ -2,45 +2,66 @@
 
 use cataloger::api::catalog::Phase;
 use cataloger_tests::model_server::KEY;
-use cataloger_tests::operator::{Operator, handled, is, phase};
+use cataloger_tests::operator::{Operator, Tenant, condition, handled, is, phase};
 use cataloger_tests::s3;
 use cataloger_tests::served::Served;
 use serde_json::{Value, json};
 
 use crate::{model, saying};
 
-/// What is closed unless the operator's configuration opens it: what a Catalog says, and the word that names it.
+/// What is closed unless the operator's configuration opens it: the field that the message names, and what a Catalog
+/// says.
 fn closed() -> Vec<(&'static str, Value)> {
     vec![
         (
-            "image",
+            "sandbox.image",
             json!({"sandbox": {"image": "registry.example.com/own:1"}}),
         ),
         (
-            "runtimeClassName",
+            "sandbox.runtimeClassName",
             json!({"sandbox": {"runtimeClassName": "own"}}),
         ),
         (
-            "nodeSelector",
+            "sandbox.nodeSelector",
             json!({"sandbox": {"nodeSelector": {"pool": "own"}}}),
         ),
         (
-            "tolerations",
+            "sandbox.tolerations",
             json!({"sandbox": {"tolerations": [{"key": "own", "operator": "Exists"}]}}),
         ),
         (
-            "egress",
+            "sandbox.egress",
             json!({"sandbox": {"egress": [{"cidr": "198.18.0.0/24", "port": 5432}]}}),
         ),
-        ("bucket", json!({"storage": {"s3": {"bucket": "elsewhere"}}})),
         (
-            "endpoint",
+            "storage.s3.bucket",
+            json!({"storage": {"s3": {"bucket": "elsewhere"}}}),
+        ),
+        (
+            "storage.s3.region",
+            json!({"storage": {"s3": {"region": "elsewhere"}}}),
+        ),
+        (
+            "storage.s3.endpoint",
             json!({"storage": {"s3": {
                 "bucket": "elsewhere", "endpoint": "http://s3.elsewhere:7070",
                 "credentialsSecretRef": {"name": "keys"},
             }}}),
         ),
     ]
+}
+
+/// Waits until nothing goes on with a Catalog since it is not allowed; the message.
+async fn refused(tenant: &Tenant<'_>, name: &str) -> String {
+    let refused = tenant
+        .until(name, "refused", |it| handled(it) && is(it, "Stalled", "True"))
+        .await;
+    for kind in ["Stalled", "Ready"] {
+        let told = condition(&refused, kind).unwrap();
+        assert_eq!(told.reason, "NotAllowed", "{name}, {kind}: {}", told.message);
+    }
+    assert!(is(&refused, "Ready", "False"));
+    condition(&refused, "Stalled").unwrap().message.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,18 +73,14 @@ async fn what_is_not_allowed_is_refused_by_name() {
     let url = shop.reader();
     let mut names = Vec::new();
     for (field, spec) in closed() {
-        let name = tenant.unique(&field.to_lowercase());
+        let last = field.rsplit('.').next().unwrap();
+        let name = tenant.unique(&last.to_lowercase());
         tenant.begin(&name, &url, spec).await;
         names.push((field, name));
     }
     for (field, name) in names {
-        let refused = tenant
-            .until(&name, "refused", |it| {
-                handled(it) && is(it, "Ready", "False") && is(it, "Stalled", "True")
-            })
-            .await;
-        let conditions = format!("{:?}", refused.status.as_ref().unwrap().conditions);
-        assert!(conditions.contains(field), "{field}: {conditions}");
+        let why = refused(&tenant, &name).await;
+        assert!(why.starts_with(&format!("spec.{field} ")), "{field}: {why}");
         assert!(tenant.objects(&name).await.is_empty(), "{field}");
     }
 }
@@ -90,9 +107,8 @@ async fn an_endpoint_of_ones_own_is_never_given_the_operators_keys() {
         "credentialsSecretRef": {"name": keys},
     }}});
     tenant.begin(&name, &shop.reader(), spec).await;
-    tenant
-        .until(&name, "refused", |it| handled(it) && is(it, "Stalled", "True"))
-        .await;
+    let why = refused(&tenant, &name).await;
+    assert!(why.starts_with("spec.storage.s3.endpoint "), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,9 +131,8 @@ async fn a_provider_elsewhere_has_to_allow_it() {
     keeper.provider(&name, spec.clone()).await;
     let choice = json!({"model": {"providerRef": {"name": name, "namespace": keeper.namespace}}});
     other.begin(&name, &shop.reader(), choice).await;
-    other
-        .until(&name, "refused", |it| handled(it) && is(it, "Ready", "False"))
-        .await;
+    let why = refused(&other, &name).await;
+    assert!(why.contains("spec.allowedNamespaces"), "{why}");
     assert!(server.requests().is_empty());
     spec["allowedNamespaces"] = json!([other.namespace]);
     keeper.provider(&name, spec).await;
@@ -141,7 +156,16 @@ async fn a_base_url_elsewhere_is_refused() {
     tenant.provider(&name, spec).await;
     let choice = json!({"model": {"providerRef": {"name": name}}});
     tenant.begin(&name, &shop.reader(), choice).await;
-    tenant
-        .until(&name, "refused", |it| handled(it) && is(it, "Ready", "False"))
+    // Of the provider it is its owner's to mend; the Catalog waits.
+    let waits = tenant
+        .until(&name, "refused", |it| {
+            let told = condition(it, "Ready");
+            handled(it) && told.is_some_and(|told| told.message.contains("is not ready (NotAllowed)"))
+        })
         .await;
+    let why = condition(&waits, "Ready").unwrap();
+    assert_eq!(
+        (why.status.as_str(), why.reason.as_str()),
+        ("False", "ProviderNotReady")
+    );
 }
