@@ -17,6 +17,7 @@ mod models;
 mod orphans;
 mod outside;
 mod ownership;
+mod prompts;
 mod providers;
 mod replicas;
 mod reruns;
