@@ -46,7 +46,7 @@ impl Guarded {
         let socket = socket.to_str().expect("a path is text");
         let kept = kept.to_str().expect("a path is text");
         let arguments = ["iam", "--dir", kept, "--private-ports", socket];
-        let (service, address) = versitygw(directory.path(), &arguments);
+        let (service, address) = versitygw(directory.path(), "127.0.0.1", (ID, SECRET), &arguments);
         Self {
             gateway: Server::start_with(bucket, &["--iam-standalone-endpoint", socket]),
             service,

@@ -40,15 +40,19 @@ pub const TIMING: S3Timing = S3Timing {
     attempts: 3,
 };
 
+fn credentials(id: &str, secret: &str) -> S3Credentials {
+    S3Credentials {
+        access_key_id: id.into(),
+        secret_access_key: secret.into(),
+        session_token: None,
+    }
+}
+
 fn options(endpoint: &str) -> S3Options {
     S3Options {
         endpoint: Some(endpoint.to_owned()),
         region: Some("us-east-1".into()),
-        credentials: Some(S3Credentials {
-            access_key_id: ID.into(),
-            secret_access_key: SECRET.into(),
-            session_token: None,
-        }),
+        credentials: Some(credentials(ID, SECRET)),
         timing: TIMING,
         ..S3Options::new(BUCKET)
     }
@@ -65,22 +69,29 @@ pub struct Server {
     process: Child,
     directory: TempDir,
     endpoint: String,
+    keys: (&'static str, &'static str),
 }
 
-/// Starts versitygw on a free port, and waits for it; its log goes to a directory.
-pub(crate) fn versitygw(directory: &Path, arguments: &[&str]) -> (Child, String) {
+/// Starts versitygw on a free port of an address, with the id and the secret of who may do everything, and waits for it;
+/// its log goes to a directory.
+pub(crate) fn versitygw(
+    directory: &Path,
+    address: &str,
+    (id, secret): (&str, &str),
+    arguments: &[&str],
+) -> (Child, String) {
     let path = directory.join("log");
     let log = std::fs::File::create(&path).expect("a log");
-    let port = TcpListener::bind("127.0.0.1:0")
+    let port = TcpListener::bind((address, 0))
         .and_then(|listener| listener.local_addr())
-        .expect("a port of the loopback")
+        .expect("a port of an own address")
         .port();
-    let address = format!("127.0.0.1:{port}");
+    let address = format!("{address}:{port}");
     let mut process = Command::new(tool("versitygw"))
         .args(["--quiet", "--keep-alive", "--port", &address])
         .args(arguments)
-        .env("ROOT_ACCESS_KEY", ID)
-        .env("ROOT_SECRET_KEY", SECRET)
+        .env("ROOT_ACCESS_KEY", id)
+        .env("ROOT_SECRET_KEY", secret)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log)
@@ -106,15 +117,26 @@ impl Server {
 
     /// Starts one with an empty bucket of this name, and more arguments.
     pub(crate) fn start_with(bucket: &str, more: &[&str]) -> Self {
+        Self::started("127.0.0.1", (ID, SECRET), bucket, more)
+    }
+
+    /// Starts one at an address of this machine, since Pods don't reach its loopback, with keys of its own.
+    pub fn start_at(address: &str, keys: (&'static str, &'static str)) -> Self {
+        Self::started(address, keys, BUCKET, &[])
+    }
+
+    fn started(address: &str, keys: (&'static str, &'static str), bucket: &str, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("data");
         std::fs::create_dir_all(data.join(bucket)).expect("a bucket");
         let data = data.to_str().expect("a path is text");
-        let (process, address) = versitygw(directory.path(), &[more, &["posix", data]].concat());
+        let arguments = [more, &["posix", data]].concat();
+        let (process, address) = versitygw(directory.path(), address, keys, &arguments);
         Self {
             process,
             directory,
             endpoint: format!("http://{address}"),
+            keys,
         }
     }
 
@@ -125,7 +147,11 @@ impl Server {
 
     /// How to reach its bucket.
     pub fn options(&self) -> S3Options {
-        options(&self.endpoint)
+        let (id, secret) = self.keys;
+        S3Options {
+            credentials: Some(credentials(id, secret)),
+            ..options(&self.endpoint)
+        }
     }
 
     /// A store in its bucket, with connections of its own.

@@ -273,6 +273,8 @@ impl Default for State {
 struct Shared {
     state: Mutex<State>,
     count: watch::Sender<usize>,
+    /// Whether answers are held back.
+    held: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -309,6 +311,7 @@ impl ModelServer {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             count: watch::channel(0).0,
+            held: watch::channel(false).0,
         });
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
@@ -382,6 +385,16 @@ impl ModelServer {
         self.shared.state().brain = Some(Box::new(brain));
     }
 
+    /// Holds back all answers from now on: whoever asks waits.
+    pub fn hold(&self) {
+        self.shared.held.send_replace(true);
+    }
+
+    /// Answers whoever waits, and whoever asks from now on.
+    pub fn let_go(&self) {
+        self.shared.held.send_replace(false);
+    }
+
     /// Takes no other key than this one from now on.
     pub fn want(&self, key: &str) {
         key.clone_into(&mut self.shared.state().key);
@@ -444,7 +457,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let reply = if asks_for_list {
         list(&shared, &recorded)
     } else {
-        choose(&shared, &recorded)
+        let reply = choose(&shared, &recorded);
+        // The sender lives as long as `shared`.
+        let _ = shared.held.subscribe().wait_for(|held| !held).await;
+        reply
     };
     for step in reply.before {
         match step {

@@ -3,6 +3,7 @@
 //!
 //! For the tests' own cluster: elsewhere there are neither those servers nor a log of who asked for what.
 
+mod allowed;
 mod away;
 mod changes;
 mod compare;
