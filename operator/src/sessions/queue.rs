@@ -33,6 +33,11 @@ pub struct Queue<K> {
     granted: BTreeMap<K, String>,
     /// In the order in which they came.
     waiting: Vec<Waiter<K>>,
+    /// The last turn of each namespace that may have another one: among those that have as few places, the one goes
+    /// first whose turn is longest ago.
+    turns: BTreeMap<String, u64>,
+    /// How many places were given.
+    given: u64,
 }
 
 impl<K: Ord + Clone> Queue<K> {
@@ -42,6 +47,8 @@ impl<K: Ord + Clone> Queue<K> {
             most: most.max(1),
             granted: BTreeMap::new(),
             waiting: Vec::new(),
+            turns: BTreeMap::new(),
+            given: 0,
         }
     }
 
@@ -66,7 +73,13 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn leave(&mut self, key: &K) -> Vec<K> {
         self.granted.remove(key);
         self.waiting.retain(|waiter| waiter.key != *key);
-        self.promote()
+        let promoted = self.promote();
+        if self.waiting.is_empty() {
+            let granted = &self.granted;
+            self.turns
+                .retain(|namespace, _| granted.values().any(|it| it == namespace));
+        }
+        promoted
     }
 
     /// How many wait.
@@ -86,6 +99,9 @@ impl<K: Ord + Clone> Queue<K> {
         }
         // As they would be called if each place that gets free were given in turn.
         let mut loads = self.loads();
+        let mut turns: BTreeMap<&str, u64> =
+            self.turns.iter().map(|(it, turn)| (it.as_str(), *turn)).collect();
+        let mut given = self.given;
         let mut lines: BTreeMap<(bool, &str), VecDeque<usize>> = BTreeMap::new();
         for (at, waiter) in self.waiting.iter().enumerate() {
             lines
@@ -99,16 +115,19 @@ impl<K: Ord + Clone> Queue<K> {
                 .iter()
                 .filter_map(|((later, namespace), line)| {
                     let load = loads.get(namespace).copied().unwrap_or(0);
-                    Some((*later, load, *line.front()?, *namespace))
+                    let turn = turns.get(namespace).copied().unwrap_or(0);
+                    Some((*later, load, turn, *line.front()?, *namespace))
                 })
                 .min();
-            let Some((later, _, at, namespace)) = next else {
+            let Some((later, _, _, at, namespace)) = next else {
                 break;
             };
             if self.waiting[at].key == *key {
                 return Place::Waiting { position, of };
             }
             *loads.entry(namespace).or_default() += 1;
+            given += 1;
+            turns.insert(namespace, given);
             lines.entry((later, namespace)).or_default().pop_front();
         }
         Place::Waiting { position: of, of }
@@ -133,15 +152,18 @@ impl<K: Ord + Clone> Queue<K> {
         promoted
     }
 
-    /// Gives the next waiter a place: those that were under way, then the namespace with the fewest, then who came
-    /// first.
+    /// Gives the next waiter a place: those that were under way, then the namespace with the fewest, then the one whose
+    /// last turn is longest ago, then who came first.
     fn take(&mut self) -> Option<K> {
         let loads = self.loads();
         let (at, _) = self.waiting.iter().enumerate().min_by_key(|(at, waiter)| {
             let load = loads.get(waiter.namespace.as_str()).copied().unwrap_or(0);
-            (!waiter.first, load, *at)
+            let turn = self.turns.get(&waiter.namespace).copied().unwrap_or(0);
+            (!waiter.first, load, turn, *at)
         })?;
         let Waiter { key, namespace, .. } = self.waiting.remove(at);
+        self.given += 1;
+        self.turns.insert(namespace.clone(), self.given);
         self.granted.insert(key.clone(), namespace);
         Some(key)
     }
@@ -172,6 +194,39 @@ mod tests {
         assert_eq!(queue.leave(&"b1"), ["a3"]);
         assert_eq!(queue.leave(&"nobody"), [""; 0]);
         assert_eq!((queue.granted(), queue.waiting()), (2, 1));
+    }
+
+    #[test]
+    fn one_place_alone_goes_round() {
+        let mut queue = Queue::new(1);
+        assert_eq!(queue.ask(&"a1", "a", false), Place::Granted);
+        for (key, namespace) in [("a2", "a"), ("a3", "a"), ("b1", "b"), ("c1", "c"), ("b2", "b")] {
+            assert!(matches!(queue.ask(&key, namespace, false), Place::Waiting { .. }));
+        }
+        let order = ["b1", "c1", "a2", "b2", "a3"];
+        for (key, position) in order.iter().zip(1..) {
+            // The namespace of those that wait is known.
+            assert_eq!(queue.ask(key, "", false), at(position, 5), "{key}");
+        }
+        let mut last = "a1";
+        for next in order {
+            assert_eq!(queue.leave(&last), [next]);
+            last = next;
+        }
+    }
+
+    #[test]
+    fn who_always_comes_again_does_not_hold_up_who_waits() {
+        let mut queue = Queue::new(1);
+        assert_eq!(queue.ask(&"a1", "a", false), Place::Granted);
+        assert_eq!(queue.ask(&"a2", "a", false), at(1, 1));
+        assert_eq!(queue.ask(&"b1", "b", false), at(1, 2));
+        assert_eq!(queue.leave(&"a1"), ["b1"]);
+        assert_eq!(queue.ask(&"b2", "b", false), at(2, 2));
+        assert_eq!(queue.leave(&"b1"), ["a2"]);
+        assert_eq!(queue.leave(&"a2"), ["b2"]);
+        assert_eq!(queue.leave(&"b2"), [""; 0]);
+        assert!(queue.turns.is_empty());
     }
 
     #[test]
