@@ -120,7 +120,8 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback that nobody listens at.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
     listener.local_addr().expect("it has an address").port()
 }

@@ -8,6 +8,7 @@ pub mod cutting;
 pub mod databases;
 pub mod faults;
 pub mod flux;
+pub mod git;
 pub mod iam;
 pub mod measure;
 pub mod model_server;

@@ -12,10 +12,10 @@ pub fn repository() -> &'static Path {
         .expect("the tests are one below the top")
 }
 
-/// A program that `tests/prepare` builds.
-pub fn tool(name: &str) -> PathBuf {
+/// Where scripts of this repository keep what they build.
+pub fn cache() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = variable("CATALOGER_CACHE").unwrap_or_else(|| {
+    variable("CATALOGER_CACHE").unwrap_or_else(|| {
         if rustix::process::geteuid().is_root() {
             return PathBuf::from("/var/cache/cataloger");
         }
@@ -23,8 +23,12 @@ pub fn tool(name: &str) -> PathBuf {
             .or_else(|| Some(variable("HOME")?.join(".cache")))
             .expect("HOME is set")
             .join("cataloger")
-    });
-    let program = cache.join("tools").join(name);
+    })
+}
+
+/// A program that `tests/prepare` builds.
+pub fn tool(name: &str) -> PathBuf {
+    let program = cache().join("tools").join(name);
     assert!(
         program.exists(),
         "{} is missing: tests/prepare installs it",

@@ -10,6 +10,7 @@ mod kstatus;
 mod leftovers;
 mod manifests;
 mod outside;
+mod release;
 mod tenant;
 mod until;
 mod verdicts;
@@ -35,7 +36,8 @@ pub use kstatus::kstatus;
 pub use leftovers::janitor;
 pub use manifests::{rendered, rules};
 pub use outside::Outside;
-pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, phase, read};
+pub use release::release;
+pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, merge, phase, read};
 pub use until::{gone, until};
 pub use verdicts::Verdict;
 
@@ -305,8 +307,7 @@ fn http_request(path: &str) -> hyper::Request<Vec<u8>> {
 
 /// Installs an operator; the name that all of it has, or why it does not come up.
 async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result<String, String> {
-    static PREPARED: OnceCell<String> = OnceCell::const_new();
-    let image = PREPARED.get_or_init(|| Box::pin(prepared(cluster))).await;
+    let image = prepared(cluster).await;
     let name = Operator::name_of(what);
     leftovers::janitor(&name, &settings.tenants);
     for object in objects(cluster, image, &name, settings).await {
@@ -332,14 +333,18 @@ async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result
 }
 
 /// What is done once in a process: the operator's image, in the cluster from then on, and order.
-async fn prepared(cluster: &Cluster) -> String {
-    let image = match std::env::var("CATALOGER_TEST_OPERATOR_IMAGE") {
-        Ok(given) => given,
-        Err(_) => last_line("tests/operator-image", &[]).await,
+async fn prepared(cluster: &Cluster) -> &'static str {
+    static PREPARED: OnceCell<String> = OnceCell::const_new();
+    let prepared = async || {
+        let image = match std::env::var("CATALOGER_TEST_OPERATOR_IMAGE") {
+            Ok(given) => given,
+            Err(_) => last_line("tests/operator-image", &[]).await,
+        };
+        script::run("tests/cluster/load", &[&image]).await;
+        leftovers::tidy(cluster).await;
+        image
     };
-    script::run("tests/cluster/load", &[&image]).await;
-    leftovers::tidy(cluster).await;
-    image
+    PREPARED.get_or_init(|| Box::pin(prepared())).await
 }
 
 /// All that is to be applied, in that order.

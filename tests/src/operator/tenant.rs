@@ -276,7 +276,8 @@ pub fn handled(catalog: &Catalog) -> bool {
         && status.last_handled_reconcile_at.as_ref() == asked
 }
 
-fn merge(into: &mut Value, from: Value) {
+/// Merges one into another, as a merge patch that takes nothing away.
+pub fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

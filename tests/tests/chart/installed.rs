@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use cataloger::api::catalog::Phase;
 use cataloger_tests::author::{Author, asked_again};
-use cataloger_tests::cluster::{Cluster, apply, cluster};
+use cataloger_tests::cluster::{Cluster, cluster};
 use cataloger_tests::model_server::{KEY, ModelServer};
-use cataloger_tests::operator::{NODE, Operator, PROCESS, Tenant, phase};
+use cataloger_tests::operator::{NODE, Operator, Tenant, phase, release};
 use cataloger_tests::s3;
-use cataloger_tests::script::{last_line, output, repository, run};
+use cataloger_tests::script::{last_line, output, repository};
 use cataloger_tests::served::Served;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -34,53 +34,9 @@ struct Release {
 impl Release {
     async fn new(cluster: &Cluster) -> Self {
         let name = format!("cataloger-e2e-{}-chart", std::process::id());
-        let image = match std::env::var("CATALOGER_TEST_OPERATOR_IMAGE") {
-            Ok(given) => given,
-            Err(_) => last_line("tests/operator-image", &[]).await,
-        };
-        run("tests/cluster/load", &[&image]).await;
-        let values_of = |full: &str, pull: &str| {
-            let (repository, tag) = full.rsplit_once(':').expect("it has a tag");
-            json!({"repository": repository, "tag": tag, "pullPolicy": pull})
-        };
-        let process = std::process::id().to_string();
-        let values = json!({
-            "fullnameOverride": "cataloger",
-            "installation": name,
-            "image": values_of(&image, "Never"),
-            "sandbox": {
-                "image": values_of(&cluster.image, "never"),
-                "namespace": {"name": format!("{name}-sandboxes"), "labels": {PROCESS: process}},
-            },
-            "watchNamespaces": [format!("{name}-a")],
-            // Where the databases of the tests are.
-            "rbac": {"databaseNamespaces": ["cataloger-tests"]},
-            "bucket": {
-                "name": s3::BUCKET, "prefix": name, "region": "us-east-1",
-                "endpoint": "http://s3.cataloger-tests:7070", "pathStyle": true,
-            },
-            "allow": {"baseUrls": [format!("http://{NODE}:*")]},
-            // The models of the tests listen wherever there is room.
-            "networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": format!("{NODE}/32")}}]}]},
-        });
+        let values = release(cluster, &name).await;
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("values.json"), values.to_string()).expect("it is written");
-        for (which, restricted) in [("system", true), ("a", true)] {
-            let level = if restricted { "restricted" } else { "privileged" };
-            let labels = json!({PROCESS: process, "pod-security.kubernetes.io/enforce": level});
-            let metadata = json!({"name": format!("{name}-{which}"), "labels": labels});
-            apply(
-                &cluster.admin,
-                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
-            )
-            .await;
-        }
-        let keys = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "cataloger-keys", "namespace": format!("{name}-system")},
-            "stringData": {"AWS_ACCESS_KEY_ID": s3::ID, "AWS_SECRET_ACCESS_KEY": s3::SECRET},
-        });
-        apply(&cluster.admin, &keys).await;
         Self {
             name,
             values: directory,

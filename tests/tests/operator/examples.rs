@@ -32,7 +32,7 @@ fn examples(tool: &str) -> Vec<(PathBuf, Vec<Value>)> {
 }
 
 /// An object of an example, by its file and kind.
-fn example(tool: &str, file: &str, kind: &str) -> Value {
+pub(crate) fn example(tool: &str, file: &str, kind: &str) -> Value {
     let all = examples(tool);
     let (_, objects) = all.iter().find(|(path, _)| path.ends_with(file)).unwrap();
     objects.iter().find(|it| it["kind"] == kind).unwrap().clone()
