@@ -1,8 +1,10 @@
 //! The chart on a real cluster, from the first install to the last trace, with a run under way while it changes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use cataloger::api::CatalogSchedule;
 use cataloger::api::catalog::Phase;
 use cataloger_tests::author::{Author, asked_again};
 use cataloger_tests::cluster::{Cluster, cluster};
@@ -12,13 +14,16 @@ use cataloger_tests::s3;
 use cataloger_tests::script::{last_line, output, repository};
 use cataloger_tests::served::Served;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::commands::{Names, documented};
 use crate::{chart, helped};
 
 /// A release before this one: its kinds are fewer.
@@ -44,37 +49,24 @@ impl Release {
         }
     }
 
-    /// Runs Helm about this release.
-    async fn helm(&self, verb: &str, more: &[&str]) -> String {
-        let system = format!("{}-system", self.name);
-        let mut arguments = vec![
-            verb,
-            "docs",
-            "--namespace",
-            &system,
-            "--kubeconfig",
-            &self.kubeconfig,
-        ];
+    /// Runs a command for Helm as a page of the documentation has it, about this release.
+    async fn helm(&self, page: &str, begins: &str, chart: &Path, more: &[&str]) -> String {
+        let names = Names {
+            release: "docs",
+            namespace: &format!("{}-system", self.name),
+            chart: chart.to_str().expect("a path is text"),
+        };
+        let words = documented(page, begins, &names);
+        let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+        arguments.extend(["--kubeconfig", &self.kubeconfig]);
         arguments.extend(more);
         helped(&arguments).await
     }
-
-    /// Installs a chart, or upgrades to it.
-    async fn put(&self, verb: &str, chart: &str) -> String {
-        let values = self.values.path().join("values.json");
-        let values = values.to_str().expect("a path is text");
-        // Other tests have made the definitions, by other means.
-        let ours = [
-            "--take-ownership",
-            "--force-conflicts",
-            "--wait",
-            "--timeout",
-            "3m",
-        ];
-        self.helm(verb, &[&[chart, "--values", values] as &[&str], &ours].concat())
-            .await
-    }
 }
+
+/// What nobody needs who has a cluster of their own, or its definitions by Helm alone: in this one other tests have made
+/// them, by other means.
+const SHARED: [&str; 2] = ["--take-ownership", "--force-conflicts"];
 
 /// A model, and a provider and a Catalog that ask it, in the middle of a run.
 async fn in_the_middle(tenant: &Tenant<'_>, name: &str, url: &str) -> ModelServer {
@@ -110,16 +102,21 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
     let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
     let url = shop.reader();
 
-    let older = repository().join(OLDER);
-    release.put("install", older.to_str().unwrap()).await;
+    let (older, this) = (repository().join(OLDER), chart());
+    let values = release.values.path().join("values.json");
+    let own = [&["--values", values.to_str().unwrap()], &SHARED[..]].concat();
+    release
+        .helm("install.md", "helm install cataloger ", &older, &own)
+        .await;
     assert_eq!(ready(&cluster, &operator).await, 2);
     tenant.begin("kept", &url, json!({})).await;
     let kept = tenant.succeeded("kept").await;
 
     // An upgrade in the middle of a run.
     let server = in_the_middle(&tenant, "running", &url).await;
-    let this = chart();
-    let notes = release.put("upgrade", this.to_str().unwrap()).await;
+    let notes = release
+        .helm("upgrade.md", "helm upgrade cataloger ", &this, &SHARED)
+        .await;
     assert!(notes.contains("helm test docs"), "{notes}");
     let run = tenant.succeeded("running").await.status.unwrap();
     assert_eq!(run.history.len(), 1, "{run:?}");
@@ -130,7 +127,7 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
     assert_eq!(history(&now), history(&kept), "nothing runs anew");
 
     // What `helm test` says, and what it leaves.
-    let said = release.helm("test", &["--logs", "--timeout", "5m"]).await;
+    let said = release.helm("install.md", "helm test ", &this, &[]).await;
     let page = format!(
         "s3://{}/{}/{}-a/cataloger-selftest/",
         s3::BUCKET,
@@ -140,6 +137,8 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
     assert!(said.contains(&page), "{page}: {said}");
     assert!(tenant.objects("cataloger-selftest").await.len() > 4);
     tenant.gone("cataloger-selftest").await;
+    who_edits_writes_no_status(&cluster, &release, &tenant.namespace).await;
+    let nightly = schedule(&tenant).await;
 
     // Back, again in the middle of a run.
     tenant
@@ -147,10 +146,7 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
         .await;
     server.asked(2 + server.requests().len()).await;
     release
-        .helm(
-            "rollback",
-            &["1", "--force-conflicts", "--wait", "--timeout", "3m"],
-        )
+        .helm("install.md", "helm rollback ", &this, &["--force-conflicts"])
         .await;
     assert_eq!(ready(&cluster, &operator).await, 2);
     let run = tenant.succeeded("running").await.status.unwrap();
@@ -158,7 +154,9 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
     assert_eq!(history(&tenant.succeeded("kept").await), history(&kept));
 
     // And away.
-    release.helm("uninstall", &["--wait", "--timeout", "3m"]).await;
+    release
+        .helm("install.md", "helm uninstall ", &this, &["--wait"])
+        .await;
     let left = left(&cluster, &release).await;
     assert_eq!(left, BTreeSet::new());
     assert_eq!(
@@ -172,9 +170,72 @@ async fn it_is_installed_tested_upgraded_rolled_back_and_removed() {
         2
     );
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin.clone());
-    for kind in ["catalogs", "modelproviders"] {
+    for kind in ["catalogs", "catalogschedules", "modelproviders"] {
         definitions.get(&format!("{kind}.cataloger.dev")).await.unwrap();
     }
+    // A kind that the older release does not know was left alone by it, and stays as well.
+    let left = tenant.schedules().get("nightly").await.unwrap();
+    assert_eq!(
+        (left.metadata.uid, left.spec, left.status),
+        (nightly.metadata.uid, nightly.spec, nightly.status)
+    );
+}
+
+/// A schedule that the operator has looked at.
+async fn schedule(tenant: &Tenant<'_>) -> CatalogSchedule {
+    let template = tenant.catalog("nightly", json!({}));
+    let spec = json!({
+        "schedule": "@daily", "suspend": true, "catalogTemplate": {"spec": template["spec"]},
+    });
+    let metadata = json!({"name": "nightly"});
+    let object = json!({
+        "apiVersion": "cataloger.dev/v1alpha1", "kind": "CatalogSchedule", "metadata": metadata, "spec": spec,
+    });
+    tenant.apply(object).await;
+    let looked_at = |it: &CatalogSchedule| it.status.as_ref().is_some_and(|it| !it.conditions.is_empty());
+    tenant
+        .until_of(&tenant.schedules(), "nightly", "looked at", looked_at)
+        .await
+}
+
+/// Asks the API server what somebody may do whom the chart's role for editors is given to.
+async fn who_edits_writes_no_status(cluster: &Cluster, release: &Release, namespace: &str) {
+    let role = format!("{}-system-cataloger-edit", release.name);
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": "editors", "namespace": namespace},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "an-editor"}],
+    });
+    apply(&cluster.admin, &binding).await;
+    let reviews: Api<SubjectAccessReview> = Api::all(cluster.admin.clone());
+    let may = async |verb: &str, resource: &str, subresource: &str| {
+        let review = serde_json::from_value(json!({
+            "metadata": {},
+            "spec": {"user": "an-editor", "resourceAttributes": {
+                "namespace": namespace, "group": "cataloger.dev",
+                "verb": verb, "resource": resource, "subresource": subresource,
+            }},
+        }));
+        let told = reviews.create(&PostParams::default(), &review.unwrap()).await;
+        told.unwrap().status.unwrap().allowed
+    };
+    for resource in ["catalogs", "catalogschedules", "modelproviders"] {
+        // What a role grants is known a moment after it was bound.
+        let began = Instant::now();
+        while !may("create", resource, "").await {
+            assert!(began.elapsed() < Duration::from_mins(1), "{role}: {resource}");
+        }
+        for verb in ["update", "patch"] {
+            assert!(!may(verb, resource, "status").await, "{verb} {resource}/status");
+        }
+    }
+    let bindings: Api<RoleBinding> = Api::namespaced(cluster.admin.clone(), namespace);
+    bindings
+        .delete("editors", &DeleteParams::default())
+        .await
+        .unwrap();
 }
 
 fn history(catalog: &cataloger::api::Catalog) -> Vec<Option<String>> {
@@ -242,6 +303,7 @@ async fn left(cluster: &Cluster, release: &Release) -> BTreeSet<String> {
         "secret/kept",
         "secret/running",
         "catalog.cataloger.dev/",
+        "catalogschedule.cataloger.dev/",
         "modelprovider.cataloger.dev/",
         // Pods that are on their way out; their Deployment is gone.
         "pod/cataloger-",

@@ -1,8 +1,10 @@
 //! The Helm chart, as platform teams render it and install it.
 
+mod commands;
 mod examples;
 mod installed;
 mod rendered;
+mod rights;
 mod schemas;
 
 use std::path::PathBuf;
