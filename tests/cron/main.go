@@ -3,7 +3,9 @@
 // that is set at midnight, or by half an hour), a last cell has what a walk finds that looks at each minute. It is test
 // equipment and no part of the product.
 //
-// To make the table anew: (cd tests/cron && go run . >../corpus/cron/slots.tsv)
+// With the word missed it says which of the times that were missed a CronJob makes up for (missed.go).
+//
+// To make the tables anew: (cd tests/cron && go run . >../corpus/cron/slots.tsv; go run . missed >../corpus/cron/missed.tsv)
 package main
 
 import (
@@ -69,6 +71,12 @@ func main() {
 
 func run() error {
 	out := bufio.NewWriter(os.Stdout)
+	if len(os.Args) > 1 && os.Args[1] == "missed" {
+		if err := missed(out); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
 	fmt.Fprintln(out, "# Made by tests/cron. Schedule, zone, a point in unix time, and the seconds from there to the next slots.")
 	for _, zone := range zones {
 		for _, start := range starts {

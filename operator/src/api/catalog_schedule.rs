@@ -143,7 +143,8 @@ pub struct CatalogTemplate {
     /// minutes since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// The spec of the Catalogs.
+    /// The spec of the Catalogs. `ttlSecondsAfterFinished` is heeded by the schedule, which deletes a Catalog only when
+    /// it knows what came of it, and counts for those that are there as well.
     pub spec: CatalogSpec,
 }
 

@@ -43,6 +43,9 @@ pub(super) fn catalog(
             local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         );
     }
+    let mut spec = template.spec.clone();
+    // The schedule heeds it: it has to know first what came of the Catalog.
+    spec.ttl_seconds_after_finished = None;
     Catalog {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -52,7 +55,7 @@ pub(super) fn catalog(
             owner_references: schedule.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        spec: template.spec.clone(),
+        spec,
         status: None,
     }
 }
@@ -72,6 +75,7 @@ mod tests {
                 "metadata": {"labels": {"team": "sales"}},
                 "spec": {
                     "database": {"secretRef": {"name": "db"}}, "tables": ["a"], "storage": {"s3": {"prefix": "p"}},
+                    "ttlSecondsAfterFinished": 60,
                 },
             }},
         }))
@@ -94,6 +98,7 @@ mod tests {
                 }],
             })
         );
+        assert_eq!(made["spec"].get("ttlSecondsAfterFinished"), None);
         let asked = name_of_request("nightly", "u", "2026-11-26");
         assert_eq!((asked.len(), &asked[..9]), (17, "nightly-m"));
         assert_ne!(asked, name_of_request("nightly", "u", "2026-11-27"));

@@ -6,15 +6,15 @@
 mod apply;
 mod build;
 mod children;
+mod memory;
 mod plan;
 mod reason;
 mod slots;
 mod unread;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -25,8 +25,9 @@ use tracing::{Instrument as _, info, info_span, warn};
 
 use self::apply::ApplyError;
 use self::children::{Child, Children};
-use self::plan::{Facts, Made, Make, Plan, conclude, plan, settle};
-use self::reason::{Reason, Standing};
+use self::memory::{Held, Memory};
+use self::plan::{Facts, Made, Plan, conclude, plan, settle, waits};
+use self::reason::Reason;
 pub use self::watch::run;
 use super::announce::Announcer;
 use super::settings::Settings;
@@ -52,23 +53,13 @@ pub struct Context {
     announcer: Announcer,
     metrics: Metrics,
     children: Children,
-    /// Catalogs that could not be made, by the UID of their schedule.
-    held: Mutex<BTreeMap<String, Held>>,
+    memory: Memory,
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Context")
     }
-}
-
-/// A Catalog that could not be made: not tried again before its time, unless the schedule is changed.
-#[derive(Debug, Clone)]
-struct Held {
-    name: String,
-    generation: Option<i64>,
-    until: Instant,
-    standing: Standing,
 }
 
 impl Context {
@@ -87,12 +78,8 @@ impl Context {
             announcer,
             metrics,
             children: Children::new(),
-            held: Mutex::default(),
+            memory: Memory::default(),
         }
-    }
-
-    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +122,7 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
         return Ok((REST, Reconciled::Ok));
     };
     if cached.meta().deletion_timestamp.is_some() {
-        context.held().remove(&uid);
+        context.memory.forget(&uid);
         return Ok((REST, Reconciled::Ok));
     }
     let mut schedule = cached.clone();
@@ -145,11 +132,9 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
         children: &children,
         now: now(),
     });
-    if planned
-        .make
-        .iter()
-        .any(|make| !is_held(make, &schedule, &uid, context))
-    {
+    let generation = schedule.metadata.generation;
+    let tried = |make| context.memory.held(&uid, make, generation).is_none();
+    if planned.make.iter().any(tried) {
         // What was seen may be old, and a Catalog is dear: the last word is the API server's.
         let Some(current) = apply::current(&context.client, &schedule).await? else {
             return Ok((REST, Reconciled::Ok));
@@ -169,6 +154,7 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
     if Some(&planned.status) != schedule.status.as_ref() {
         write(&planned, &schedule, context).await?;
     }
+    context.memory.written(&uid);
     for told in std::mem::take(&mut planned.news) {
         context.announcer.tell(schedule.object_ref(&()), told);
     }
@@ -181,21 +167,24 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
         Reason::CreateFailed => Reconciled::Retry,
         _ => Reconciled::Stalled,
     };
-    let next = planned.next.map_or(REST, until);
+    let next = planned.next.into_iter().chain(planned.expires).min();
+    let next = next.map_or(REST, until);
     Ok((next.min(retry.unwrap_or(REST)).min(REST), outcome))
 }
 
-/// How long until a slot may be taken.
+/// How long until something may be done.
 fn until(next: Timestamp) -> Duration {
     let left = next.duration_since(Timestamp::now());
     Duration::try_from(left).unwrap_or_default() + AFTER
 }
 
-/// The Catalogs of a schedule: what the watch has told, and of what the status names besides, what the API server
-/// says.
+/// The Catalogs of a schedule: what the watch has told, and of those that are known otherwise, since the status names
+/// them or they were made just now, what the API server says.
 async fn known(schedule: &CatalogSchedule, uid: &str, context: &Context) -> Result<Vec<Child>, ApplyError> {
     let mut children = context.children.of(uid);
-    for name in schedule.status.iter().flat_map(|status| &status.active) {
+    let unwritten = context.memory.unwritten(uid);
+    let written = schedule.status.iter().flat_map(|status| &status.active);
+    for name in written.chain(&unwritten) {
         if children.iter().all(|child| child.name != *name)
             && let Some(child) = apply::child(&context.client, schedule, name).await?
         {
@@ -205,14 +194,6 @@ async fn known(schedule: &CatalogSchedule, uid: &str, context: &Context) -> Resu
     Ok(children)
 }
 
-fn is_held(make: &Make, schedule: &CatalogSchedule, uid: &str, context: &Context) -> bool {
-    context.held().get(uid).is_some_and(|held| {
-        held.name == make.name
-            && held.generation == schedule.metadata.generation
-            && held.until > Instant::now()
-    })
-}
-
 /// Makes what is to be made. When to try again, if that is sooner than the next slot.
 async fn carry_out(
     planned: &mut Plan,
@@ -220,16 +201,17 @@ async fn carry_out(
     uid: &str,
     context: &Context,
 ) -> Result<Option<Duration>, ApplyError> {
-    let mut retry = None;
-    if planned.make.is_empty() {
-        context.held().remove(uid);
-    }
+    let mut retry: Option<Duration> = None;
+    let sooner = |retry: Option<Duration>, wait| Some(retry.map_or(wait, |known| known.min(wait)));
+    let generation = schedule.metadata.generation;
+    context.memory.wanted(uid, &planned.make);
     for make in planned.make.clone() {
-        if is_held(&make, schedule, uid, context) {
-            if let Some(held) = context.held().get(uid) {
-                planned.standing = held.standing.clone();
-                retry = Some(held.until.saturating_duration_since(Instant::now()));
-            }
+        if waits(planned, schedule, &make) {
+            continue;
+        }
+        if let Some((standing, wait)) = context.memory.held(uid, &make, generation) {
+            planned.standing = standing;
+            retry = sooner(retry, wait);
             continue;
         }
         if !context.holding.is_held_now() {
@@ -249,20 +231,20 @@ async fn carry_out(
                 if made == Made::New {
                     info!(catalog = make.name, "a Catalog is made");
                 }
-                context.held().remove(uid);
+                context.memory.made(uid, &make.name);
                 continue;
             }
             Made::Foreign | Made::Refused(_) => REFUSED,
             Made::Failed(_) => FAILED,
         };
-        retry = Some(wait);
+        retry = sooner(retry, wait);
         let held = Held {
-            name: make.name.clone(),
-            generation: schedule.metadata.generation,
+            name: make.name,
+            generation,
             until: Instant::now() + wait,
             standing: planned.standing.clone(),
         };
-        context.held().insert(uid.to_owned(), held);
+        context.memory.hold(uid, held);
     }
     Ok(retry)
 }

@@ -2,23 +2,30 @@
 //! the time.
 //!
 //! The operator may die between any two steps that follow from a plan. A Catalog is made before the status says so,
-//! and its name follows from its slot alone: whoever plans again finds it there.
+//! and its name follows from its slot alone: whoever plans again finds it there. `settle` takes in what came of each,
+//! `leaving` says which go.
+
+mod leaving;
+mod settle;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
+use self::leaving::leaving;
 use super::build::{name_of_request, name_of_slot};
 use super::children::{Child, Outcome};
 use super::reason::{Reason, Standing};
 use super::slots::{Rule, due};
-use crate::api::catalog_schedule::{CatalogSchedule, CatalogScheduleStatus, ConcurrencyPolicy, ManualRun};
+use crate::api::catalog_schedule::{CatalogSchedule, CatalogScheduleStatus, ConcurrencyPolicy};
 use crate::api::validate::validate_schedule;
 use crate::api::{CATALOG_SHORT, REQUESTED_AT};
 use crate::controllers::announce::Announcement;
 use crate::cron::{self, Cron};
 use crate::llm::cut;
+
+pub(super) use settle::{Made, conclude, settle, waits};
 
 /// How much of a message a condition and an event hold.
 const MESSAGE: usize = 600;
@@ -41,6 +48,8 @@ pub(super) struct Make {
     pub(super) requested: Option<String>,
     /// Those that make place for it.
     pub(super) replaces: Vec<Child>,
+    /// Whether it makes up for more times than can be meant.
+    pub(super) many: bool,
 }
 
 /// What is to be done.
@@ -51,27 +60,16 @@ pub(super) struct Plan {
     /// The status, as far as it does not depend on what is made.
     pub(super) status: CatalogScheduleStatus,
     pub(super) standing: Standing,
+    /// How it has stood since a Catalog could not be made, if that is not over.
+    refused: Option<Standing>,
     /// When something is due again; none, if nothing ever is.
     pub(super) next: Option<Timestamp>,
     pub(super) zone: TimeZone,
     pub(super) news: Vec<Announcement>,
-    /// Catalogs that are one too many, once the status is written.
+    /// Catalogs that go, once the status is written.
     pub(super) remove: Vec<Child>,
-}
-
-/// What came of making a Catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Made {
-    /// It is made.
-    New,
-    /// It was there, and is ours: it was made before the operator died.
-    Found,
-    /// Somebody else's has the name.
-    Foreign,
-    /// The API server does not take it.
-    Refused(String),
-    /// It did not come to that.
-    Failed(String),
+    /// When the next one goes.
+    pub(super) expires: Option<Timestamp>,
 }
 
 fn news(warning: bool, reason: &str, action: &str, message: impl AsRef<str>) -> Announcement {
@@ -89,16 +87,18 @@ pub(super) fn plan(facts: &Facts<'_>) -> Plan {
     let mut status = schedule.status.clone().unwrap_or_default();
     status.observed_generation = schedule.metadata.generation;
     let mut told = follow(&mut status, facts);
-    let mut make = Vec::new();
-    make.extend(requested(&mut status, facts));
+    let make = requested(&mut status, facts);
+    let (remove, expires) = leaving(facts);
     let mut plan = Plan {
-        make,
+        make: Vec::from_iter(make),
         status,
         standing: Standing::new(Reason::Suspended, "spec.suspend is true: no Catalogs are made"),
+        refused: refused(schedule),
         next: None,
         zone: TimeZone::UTC,
         news: Vec::new(),
-        remove: remove(facts),
+        remove,
+        expires,
     };
     let spec = &schedule.spec;
     match read(schedule) {
@@ -126,7 +126,11 @@ pub(super) fn plan(facts: &Facts<'_>) -> Plan {
                 plan.next = coming.next;
                 plan.standing = scheduled(coming.next);
                 if let Some(slot) = coming.slot {
-                    told.extend(begin(&mut plan, facts, slot, coming.late, coming.many));
+                    if coming.late {
+                        told.extend(missed(&mut plan.status, slot));
+                    } else {
+                        begin(&mut plan, facts, slot, coming.many);
+                    }
                 }
             }
         }
@@ -243,178 +247,55 @@ fn requested(status: &mut CatalogScheduleStatus, facts: &Facts<'_>) -> Option<Ma
         slot: None,
         requested: Some(value.clone()),
         replaces: Vec::new(),
+        many: false,
     })
 }
 
+/// A slot has come, and it is too late for it.
+fn missed(status: &mut CatalogScheduleStatus, slot: Timestamp) -> Option<Announcement> {
+    let known = status.last_missed_time.replace(Time(slot));
+    let message =
+        format!("no Catalog was made for {slot}: it is later than spec.startingDeadlineSeconds allows");
+    known
+        .is_none_or(|known| known.0 != slot)
+        .then(|| news(true, "MissSchedule", "Schedule", message))
+}
+
 /// A slot has come.
-fn begin(
-    plan: &mut Plan,
-    facts: &Facts<'_>,
-    slot: Timestamp,
-    late: bool,
-    many: bool,
-) -> Option<Announcement> {
+fn begin(plan: &mut Plan, facts: &Facts<'_>, slot: Timestamp, many: bool) {
     let schedule = facts.schedule;
-    if late {
-        let known = plan.status.last_missed_time.replace(Time(slot));
-        let message =
-            format!("no Catalog was made for {slot}: it is later than spec.startingDeadlineSeconds allows");
-        return known
-            .is_none_or(|known| known.0 != slot)
-            .then(|| news(true, "MissSchedule", "Schedule", message));
-    }
-    let running: Vec<Child> = active(facts.children).cloned().collect();
     let name = name_of_slot(&schedule.name_any(), slot);
-    let there = running.iter().any(|child| child.name == name);
     let mut replaces = Vec::new();
-    match schedule.spec.concurrency_policy {
-        // One that is there already, be it that nobody has written so, can't be in its own way.
-        ConcurrencyPolicy::Forbid if !there => {
-            if let Some(other) = running.first() {
-                plan.standing = Standing::new(
-                    Reason::AlreadyActive,
-                    format!(
-                        "the Catalog of {slot} waits for {}, which has not ended: spec.concurrencyPolicy is Forbid",
-                        other.name
-                    ),
-                );
-                return None;
-            }
+    if schedule.spec.concurrency_policy == ConcurrencyPolicy::Replace {
+        let running: Vec<Child> = active(facts.children).cloned().collect();
+        if running.iter().all(|child| child.name != name) {
+            replaces = running;
+            // Nor does it take the place of what is asked for in the same moment, which might be made anew then.
+            replaces.retain(|child| plan.make.iter().all(|make| make.name != child.name));
         }
-        ConcurrencyPolicy::Replace if !there => replaces = running,
-        _ => {}
     }
-    plan.make.push(Make {
+    let make = Make {
         name,
         slot: Some(slot),
         requested: None,
         replaces,
-    });
-    many.then(|| {
-        let message = "more than 100 times of the schedule were missed, of which only the last is made up for: look at the clock, or set spec.startingDeadlineSeconds";
-        news(true, "TooManyMissedTimes", "Schedule", message)
-    })
-}
-
-/// Which Catalogs are too many: of those that have ended, the oldest.
-fn remove(facts: &Facts<'_>) -> Vec<Child> {
-    let spec = &facts.schedule.spec;
-    let mut remove = Vec::new();
-    for (outcome, limit) in [
-        (Outcome::Succeeded, spec.successful_catalogs_history_limit),
-        (Outcome::Failed, spec.failed_catalogs_history_limit),
-    ] {
-        let mut ended: Vec<&Child> = facts
-            .children
-            .iter()
-            .filter(|child| child.outcome == outcome)
-            .collect();
-        ended.sort_by(|one, other| (one.started, &one.name).cmp(&(other.started, &other.name)));
-        let many = ended
-            .len()
-            .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-        remove.extend(ended.into_iter().take(many).cloned());
-    }
-    remove
-}
-
-/// Takes into a plan what came of one Catalog of it.
-pub(super) fn settle(plan: &mut Plan, make: &Make, made: &Made) {
-    let name = &make.name;
-    match made {
-        Made::New | Made::Found => {
-            for gone in &make.replaces {
-                plan.status.active.retain(|active| active != &gone.name);
-                let message = format!("{} was deleted, since {name} takes its place", gone.name);
-                plan.news.push(news(false, "CatalogReplaced", "Replace", message));
-            }
-            let known = plan.status.active.contains(name);
-            if !known {
-                plan.status.active.push(name.clone());
-                plan.status.active.sort_unstable();
-            }
-            if let Some(slot) = make.slot {
-                plan.status.last_schedule_time = Some(Time(slot));
-            }
-            if let Some(at) = make.requested.clone() {
-                plan.status.requested = Some(ManualRun {
-                    at,
-                    catalog: name.clone(),
-                });
-            }
-            // Of `@every 1s` all slots of a minute have one.
-            if *made == Made::New || !known {
-                let how = if *made == Made::New {
-                    "is made"
-                } else {
-                    "was there already"
-                };
-                let message = format!("the Catalog {name} {how}");
-                plan.news.push(news(false, "CatalogCreated", "Create", message));
-            }
-        }
-        Made::Foreign => {
-            plan.standing = Standing::new(
-                Reason::NameTaken,
-                format!(
-                    "there is a Catalog {name} that this schedule has not made, and it is left alone: delete or rename it, or wait for the next time"
-                ),
-            );
-        }
-        Made::Refused(why) => {
-            plan.standing = Standing::new(
-                Reason::TemplateRefused,
-                format!("the API server refuses the Catalog {name}: {why}; correct spec.catalogTemplate"),
-            );
-        }
-        Made::Failed(why) => {
-            plan.standing = Standing::new(
-                Reason::CreateFailed,
-                format!("the Catalog {name} could not be made: {why}; it is tried again"),
-            );
-        }
-    }
-}
-
-/// Writes the conditions, and tells of a standing that is new. The plan is complete then.
-pub(super) fn conclude(plan: &mut Plan, schedule: &CatalogSchedule, now: Timestamp) {
-    let before = schedule.status.clone().unwrap_or_default().conditions;
-    let Standing { reason, message } = plan.standing.clone();
-    let old = before.iter().find(|it| it.type_ == "Ready");
-    let same = old.is_some_and(|old| {
-        old.reason == reason.as_str()
-            && (reason == Reason::Scheduled || old.message == cut(&message, MESSAGE))
-    });
-    if !same && (reason != Reason::Scheduled || old.is_some()) {
-        let warning = reason.ready() == "False";
-        plan.news
-            .push(news(warning, reason.as_str(), "Schedule", &message));
-    }
-    let condition = |kind: &str, truth: &str| {
-        let known = before.iter().find(|it| it.type_ == kind && it.status == truth);
-        Condition {
-            type_: kind.to_owned(),
-            status: truth.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message: cut(&message, MESSAGE),
-            observed_generation: schedule.metadata.generation,
-            last_transition_time: known
-                .map_or_else(|| Time(whole(now)), |it| it.last_transition_time.clone()),
-        }
+        many,
     };
-    // Both are there only while they are true, as kstatus wants it.
-    plan.status.conditions = vec![condition("Ready", reason.ready())];
-    if reason == Reason::CreateFailed {
-        plan.status.conditions.push(condition("Reconciling", "True"));
-    }
-    if reason.is_stalled() {
-        plan.status.conditions.push(condition("Stalled", "True"));
+    if !waits(plan, schedule, &make) {
+        plan.make.push(make);
     }
 }
 
-/// In whole seconds, as a status has it.
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+/// How a schedule has stood since a Catalog of it could not be made: until one is made, or it is changed. A slot that
+/// passes meanwhile heals nothing.
+fn refused(schedule: &CatalogSchedule) -> Option<Standing> {
+    let status = schedule.status.as_ref()?;
+    let ready = status.conditions.iter().find(|it| it.type_ == "Ready")?;
+    let reason = Reason::REFUSALS
+        .into_iter()
+        .find(|it| it.as_str() == ready.reason)?;
+    (ready.observed_generation == schedule.metadata.generation)
+        .then(|| Standing::new(reason, ready.message.clone()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    /// Those of a Catalog that could not be made.
+    pub(super) const REFUSALS: [Self; 3] = [Self::TemplateRefused, Self::NameTaken, Self::CreateFailed];
+
     /// The status of the condition `Ready`.
     pub(super) fn ready(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::core::DeserializeGuard;
 use kube_runtime::controller::{self, ReconcileRequest, applier};
@@ -34,8 +34,8 @@ const PULSE: Duration = Duration::from_secs(10);
 /// How long that may take.
 const HANGS: Duration = Duration::from_mins(5);
 
-/// How much a clock may go wrong between two pulses, in milliseconds, before all schedules are looked at.
-const SET: u128 = 1000;
+/// How much a clock may go wrong between two pulses before all schedules are looked at.
+const SET: SignedDuration = SignedDuration::from_secs(1);
 
 /// No schedule can have this name: who is asked to look at it finds out at once that there is none.
 const NOBODY: &str = "(nobody)";
@@ -166,9 +166,7 @@ async fn pulses(health: &Health, places: &[Place]) {
     loop {
         ticks.tick().await;
         let time = (Instant::now(), Timestamp::now());
-        let passed = time.0.duration_since(last.0).as_millis();
-        let shown = time.1.duration_since(last.1).as_millis();
-        let set = shown < 0 || shown.unsigned_abs().abs_diff(passed) > SET;
+        let set = was_set(time.0.duration_since(last.0), time.1.duration_since(last.1));
         last = time;
         for place in places {
             if set {
@@ -183,5 +181,42 @@ async fn pulses(health: &Health, places: &[Place]) {
             place.turned.notified().await;
         }
         pulse.beat();
+    }
+}
+
+/// Whether the clock on the wall was set: what passed by one that nobody can set, and what it has shown meanwhile.
+fn was_set(passed: Duration, shown: SignedDuration) -> bool {
+    let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+    shown.is_negative() || shown.saturating_sub(passed).abs() > SET
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_either_way_is_noticed() {
+        let hour = SignedDuration::from_hours(1);
+        let (ten, late) = (SignedDuration::from_secs(10), SignedDuration::from_millis(900));
+        for (passed, shown, set) in [
+            (ten, ten, false),
+            // It is kept right, little by little, or looked at a moment later than the other one.
+            (ten, ten + late, false),
+            (ten, ten - late, false),
+            (ten, ten + late * 2, true),
+            (ten, ten - late * 2, true),
+            (ten, ten + hour, true),
+            (ten, ten - hour, true),
+            // Just before it, by less than a second: it was earlier than it is now.
+            (SignedDuration::ZERO, -late, true),
+            // The process did not run for a while, and no clock was set.
+            (hour, hour, false),
+            // The machine slept, and the clock that nobody can set slept with it.
+            (ten, hour, true),
+        ] {
+            let time = Duration::try_from(passed).unwrap();
+            assert_eq!(was_set(time, shown), set, "{passed} {shown}");
+        }
+        assert!(was_set(Duration::MAX, SignedDuration::ZERO));
     }
 }
