@@ -156,7 +156,25 @@ async fn it_runs_without_rights_on_a_root_that_it_cannot_write() {
     let cluster = cluster().await;
     let ended = run(&cluster, &["--version"], &[]).await;
     assert!(ended.well, "{ended:?}");
-    assert_eq!(ended.said.trim(), "cataloger 0.1.0");
+    assert_eq!(
+        ended.said.trim(),
+        concat!("cataloger ", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+/// Both images say which version they are of: the crate's. Another test holds the chart to it.
+#[tokio::test]
+async fn its_label_and_the_sandboxes_have_the_crates_version() {
+    let cluster = cluster().await;
+    if !cluster.own {
+        // Of images that somebody else has given there is no more than a name.
+        return;
+    }
+    for image in [built().await, &cluster.image] {
+        let label = "org.opencontainers.image.version";
+        let version = last_line("tests/image-label", &[image, label]).await;
+        assert_eq!(version, env!("CARGO_PKG_VERSION"), "{image}");
+    }
 }
 
 #[tokio::test]
