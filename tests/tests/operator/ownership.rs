@@ -1,8 +1,8 @@
 //! Whose is what in a resource that comes from Git: the spec is of whoever applies it, and the status is the
 //! operator's, so that neither sees a difference that the other one has made.
 
-use cataloger::api::Catalog;
 use cataloger::api::catalog::Phase;
+use cataloger::api::{Catalog, CatalogSchedule, REQUESTED_AT};
 use cataloger_tests::author::Author;
 use cataloger_tests::cluster::try_apply;
 use cataloger_tests::model_server::KEY;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::model;
+use crate::schedules::idle;
 
 /// How Flux and Argo CD apply by the server, each by its name, unless told otherwise.
 const MANAGERS: [&str; 2] = ["kustomize-controller", "argocd-controller"];
@@ -62,6 +63,9 @@ fn outcome(object: &Value) -> Value {
         status["phase"],
         status["artifacts"],
         status["history"],
+        status["active"],
+        status["requested"],
+        status["lastScheduleTime"],
         status["spending"]["spent"]
     ])
 }
@@ -176,4 +180,50 @@ async fn what_git_says_is_not_fought_with() {
     assert_eq!(limits["timeout"], "30m");
     let folder = |it: &Catalog| it.status.clone().unwrap().artifacts.unwrap().timestamp;
     assert_ne!(folder(&ran), folder(&done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_from_git_keeps_its_status_whoever_applies_it() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let tenant = operator.tenant("a");
+    let name = tenant.unique("nightly");
+    // Asked for by a commit; its Catalog is suspended, and so active for ever.
+    let more = json!({"schedule": "0 0 1 1 *", "suspend": true, "startingDeadlineSeconds": 3600});
+    let mut git = idle(&tenant, &name, more);
+    git["metadata"]["namespace"] = tenant.namespace.as_str().into();
+    git["metadata"]["annotations"] = json!({REQUESTED_AT: "2026-11-27"});
+    let flux = PatchParams::apply(MANAGERS[0]);
+    applied(&operator, &git, &flux).await;
+    let schedules = tenant.schedules();
+    let runs = |it: &CatalogSchedule| it.status.as_ref().is_some_and(|it| it.requested.is_some());
+    tenant.until_of(&schedules, &name, "asked for", runs).await;
+    nothing_to_do(&operator, &git).await;
+
+    let before = live(&operator, &git).await;
+    for params in [
+        flux,
+        PatchParams::apply(MANAGERS[1]),
+        PatchParams::apply(MANAGERS[1]).force(),
+    ] {
+        let again = applied(&operator, &git, &params).await;
+        assert_eq!(outcome(&again), outcome(&before));
+        assert_eq!(again["metadata"]["generation"], before["metadata"]["generation"]);
+    }
+    // What Git changes is heeded, and its Catalog is still known.
+    git["spec"]["timeZone"] = "Asia/Kathmandu".into();
+    for manager in MANAGERS {
+        applied(&operator, &git, &PatchParams::apply(manager).force()).await;
+    }
+    let heeded = |it: &CatalogSchedule| {
+        let status = it.status.as_ref();
+        status.is_some_and(|status| status.observed_generation == it.metadata.generation)
+    };
+    tenant
+        .until_of(&schedules, &name, "looked at again", heeded)
+        .await;
+    let after = live(&operator, &git).await;
+    assert_eq!(after["status"]["active"], before["status"]["active"]);
+    assert_eq!(after["status"]["requested"], before["status"]["requested"]);
 }
