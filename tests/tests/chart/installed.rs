@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cataloger::api::CatalogSchedule;
 use cataloger::api::catalog::Phase;
 use cataloger_tests::author::{Author, asked_again};
-use cataloger_tests::cluster::{Cluster, cluster};
+use cataloger_tests::cluster::{Cluster, apply, cluster};
 use cataloger_tests::model_server::{KEY, ModelServer};
 use cataloger_tests::operator::{NODE, Operator, Tenant, phase, release};
 use cataloger_tests::s3;
