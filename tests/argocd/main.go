@@ -2,9 +2,8 @@
 // object as JSON from each line, and prints for each a line with its health. It is test equipment and no part of the
 // product.
 //
-// It does what Argo CD v3.6.1 does in `util/lua` and in `gitops-engine/pkg/health`, with the same Lua (gopher-lua v1.1.2)
-// and no more of its libraries: a check of a ConfigMap runs without string and math. That package itself is not used:
-// it brings 1,431 others, five minutes of a processor and more, and this is a second.
+// All of it is Argo CD's own: how its controller reads the ConfigMap argocd-cm, how it finds a check there, and how it
+// runs it.
 package main
 
 import (
@@ -15,19 +14,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"time"
 
-	lua "github.com/yuin/gopher-lua"
-	luajson "layeh.com/gopher-json"
+	"github.com/argoproj/argo-cd/v3/util/lua"
+	"github.com/argoproj/argo-cd/v3/util/settings"
+	"github.com/argoproj/gitops-engine/pkg/health"
+	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/yaml"
 )
-
-// verdict is what a check returns.
-type verdict struct {
-	Status  string `json:"status"`
-	Message string `json:"message"`
-}
 
 func main() {
 	if err := run(os.Args[1:], os.Stdin, os.Stdout); err != nil {
@@ -40,9 +36,12 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	if len(arguments) != 1 {
 		return errors.New("usage: argocd SETTINGS")
 	}
-	checks, err := read(arguments[0])
+	logrus.SetLevel(logrus.WarnLevel)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	checks, err := read(ctx, arguments[0])
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", arguments[0], err)
 	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
@@ -60,97 +59,32 @@ func run(arguments []string, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
-// read reads the checks of a ConfigMap, whose keys are split as Argo CD does: resource.customizations.health.GROUP_KIND.
-func read(path string) (map[string]string, error) {
+// read reads the checks of a ConfigMap: it is all that there is in a cluster of this process.
+func read(ctx context.Context, path string) (lua.ResourceHealthOverrides, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	settings := struct {
-		Kind string            `json:"kind"`
-		Data map[string]string `json:"data"`
-	}{}
-	if err := yaml.Unmarshal(text, &settings); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	given := &corev1.ConfigMap{}
+	if err := yaml.UnmarshalStrict(text, given); err != nil {
+		return nil, err
 	}
-	if settings.Kind != "ConfigMap" {
-		return nil, fmt.Errorf("%s is no ConfigMap", path)
-	}
-	checks := map[string]string{}
-	for key, value := range settings.Data {
-		parts := strings.SplitN(key, ".", 4)
-		if len(parts) != 4 || strings.Join(parts[:3], ".") != "resource.customizations.health" {
-			return nil, fmt.Errorf("%s: %s is no health check", path, key)
-		}
-		names := strings.Split(parts[3], "_")
-		if len(names) != 2 {
-			return nil, fmt.Errorf("%s: %s names no group and kind", path, key)
-		}
-		checks[names[0]+"/"+names[1]] = value
-	}
-	return checks, nil
+	manager := settings.NewSettingsManager(ctx, fake.NewClientset(given), given.Namespace)
+	return manager.GetResourceOverrides()
 }
 
 // judge says how healthy an object is.
-func judge(line []byte, checks map[string]string) (*verdict, error) {
-	object := map[string]any{}
-	if err := json.Unmarshal(line, &object); err != nil {
-		return nil, fmt.Errorf("it is no object: %w", err)
+func judge(line []byte, checks lua.ResourceHealthOverrides) (*health.HealthStatus, error) {
+	object := &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON(line); err != nil {
+		return nil, err
 	}
-	// No check is asked about what is being deleted.
-	if metadata, ok := object["metadata"].(map[string]any); ok && metadata["deletionTimestamp"] != nil {
-		return &verdict{"Progressing", "Pending deletion"}, nil
+	said, err := health.GetResourceHealth(object, checks)
+	if err == nil && said == nil {
+		err = errors.New("there is no check")
 	}
-	version, _ := object["apiVersion"].(string)
-	group, _, _ := strings.Cut(version, "/")
-	kind := fmt.Sprintf("%s/%v", group, object["kind"])
-	check, ok := checks[kind]
-	if !ok {
-		return nil, fmt.Errorf("there is no check for %s", kind)
-	}
-	said, err := execute(check, object)
 	if err != nil {
-		return nil, fmt.Errorf("the check for %s: %w", kind, err)
+		return nil, fmt.Errorf("%s: %w", object.GroupVersionKind(), err)
 	}
 	return said, nil
-}
-
-// execute runs a check over an object, for at most a second.
-func execute(check string, object map[string]any) (*verdict, error) {
-	state := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer state.Close()
-	// Argo CD opens a part of os as well, which no check here needs.
-	for _, library := range []struct {
-		name string
-		open lua.LGFunction
-	}{{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase}, {lua.TabLibName, lua.OpenTable}} {
-		function := lua.P{Fn: state.NewFunction(library.open), NRet: 0, Protect: true}
-		if err := state.CallByParam(function, lua.LString(library.name)); err != nil {
-			return nil, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	state.SetContext(ctx)
-	state.SetGlobal("obj", luajson.DecodeValue(state, object))
-	if err := state.DoString(check); err != nil {
-		return nil, err
-	}
-	returned := state.Get(-1)
-	if returned.Type() != lua.LTTable {
-		return nil, fmt.Errorf("it returns a %s and no table", returned.Type())
-	}
-	text, err := luajson.Encode(returned)
-	if err != nil {
-		return nil, err
-	}
-	said := &verdict{}
-	if err := json.Unmarshal(text, said); err != nil {
-		return nil, err
-	}
-	switch said.Status {
-	case "Healthy", "Progressing", "Suspended", "Degraded", "Missing", "Unknown":
-		return said, nil
-	}
-	return nil, fmt.Errorf("%q is no health", said.Status)
 }
