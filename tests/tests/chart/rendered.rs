@@ -154,7 +154,8 @@ async fn all_that_it_renders_is_what_the_api_server_knows() {
     assert!(seen.len() >= 15, "{seen:?}");
 
     // It would find a field that is misspelt, or of another type.
-    for (kind, within, field, value) in [
+    let good = template(&ALL).await;
+    let wrong = [
         ("Deployment", "/spec", "replica", json!(2)),
         ("Deployment", "/spec", "replicas", json!("2")),
         ("ServiceMonitor", "/spec/endpoints/0", "intervall", json!("30s")),
@@ -165,12 +166,24 @@ async fn all_that_it_renders_is_what_the_api_server_knows() {
             json!("half a minute"),
         ),
         ("ServiceMonitor", "/spec/selector", "matchLabel", json!({})),
-    ] {
-        let mut objects = template(&ALL).await;
-        objects.retain(|object| object["kind"] == kind);
-        objects[0].pointer_mut(within).unwrap()[field] = value;
-        let (good, said) = conform(schemas.path(), &objects).await;
-        assert!(!good && said.contains(field), "{kind} {field}: {said}");
+    ];
+    let mut objects = Vec::new();
+    for (number, (kind, within, field, value)) in wrong.iter().enumerate() {
+        let mut object = good.iter().find(|it| it["kind"] == *kind).unwrap().clone();
+        object["metadata"]["name"] = format!("wrong-{number}").into();
+        object.pointer_mut(within).unwrap()[field] = value.clone();
+        objects.push(object);
+    }
+    let (_, said) = conform(schemas.path(), &objects).await;
+    for (number, (kind, _, field, _)) in wrong.iter().enumerate() {
+        let name = format!("wrong-{number} ");
+        let line = said
+            .lines()
+            .find(|line| line.contains(&name) && line.contains(" is invalid"));
+        assert!(
+            line.is_some_and(|line| line.contains(field)),
+            "{kind} {field}: {said}"
+        );
     }
 }
 
