@@ -20,9 +20,11 @@ session: ## a live Python session over a sample database, as the agent has it
 test: ## all checks and tests (first time: about an hour)
 	@tests/run
 
-images: ## the images of the sandbox and of the operator, with Docker or without (first time: about 18 minutes)
-	@sandbox-image/build --image
-	@operator/image --image
+images: ## the images of the sandbox and of the operator, and what is in them, in target/images (first time: about 23 minutes)
+	@image=$$(sandbox-image/build --image | tail -n 1) && \
+	  sandbox-image/sbom "$$image" target/images/cataloger-sandbox.spdx.json && printf '%s\n' "$$image"
+	@image=$$(operator/image --image | tail -n 1) && \
+	  sandbox-image/sbom "$$image" target/images/cataloger-operator.spdx.json && printf '%s\n' "$$image"
 
 bench: ## figures and ratios of the sandbox, of runs, of large catalogs and of the operator (about 25 minutes, half of it the build)
 	@cargo build --quiet --locked --release --workspace --bins

@@ -1,17 +1,20 @@
 //! The operator's image: what is in it, and that it runs in a Pod under the restricted profile.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use cataloger_tests::cluster::{Cluster, cluster};
+use cataloger_tests::place::python;
 use cataloger_tests::s3;
 use cataloger_tests::script::{self, last_line};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, LogParams, PostParams, WatchEvent, WatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -149,6 +152,58 @@ async fn it_holds_the_program_and_four_files() {
             "usr/bin/cataloger"
         ]
     );
+}
+
+/// Scanners look for its crates in a section of the program, and nowhere else: there is no lock file in the image.
+#[tokio::test]
+async fn its_program_names_its_crates() {
+    let root = unpacked().await;
+    let (section, rest) = (root.path().join("section"), root.path().join("rest"));
+    let dumped = Command::new("objcopy")
+        .arg(format!("--dump-section=.dep-v0={}", section.display()))
+        .arg(root.path().join("usr/bin/cataloger"))
+        .arg(rest)
+        .status();
+    assert!(dumped.await.expect("objcopy is there").success());
+    let unpack = "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(open(sys.argv[1], 'rb').read()))";
+    let text = Command::new(python().await)
+        .args(["-c", unpack])
+        .arg(&section)
+        .output();
+    let text = text.await.expect("there is a Python").stdout;
+    let told: Value = serde_json::from_slice(&text).expect("it is JSON");
+    let told: BTreeSet<(String, String)> = told["packages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| {
+            (
+                it["name"].as_str().unwrap().into(),
+                it["version"].as_str().unwrap().into(),
+            )
+        })
+        .collect();
+
+    let lock = std::fs::read_to_string(script::repository().join("Cargo.lock")).expect("it can be read");
+    let value = |line: Option<&str>, name| {
+        let value = line?.strip_prefix(name)?.strip_prefix(" = \"")?;
+        Some(value.strip_suffix('"')?.to_owned())
+    };
+    let locked: BTreeSet<(String, String)> = lock
+        .split("[[package]]\n")
+        .filter_map(|package| {
+            let mut lines = package.lines();
+            Some((value(lines.next(), "name")?, value(lines.next(), "version")?))
+        })
+        .collect();
+    assert!(told.is_subset(&locked), "{:?}", told.difference(&locked));
+    let has = |name| told.iter().any(|(told, _)| told == name);
+    for part in ["cataloger", "kube", "tokio", "aws-sdk-s3", "rustls"] {
+        assert!(has(part), "{part}");
+    }
+    for other in ["cataloger-tests", "proptest", "insta"] {
+        assert!(!has(other), "{other} is for tests");
+    }
 }
 
 #[tokio::test]
