@@ -20,6 +20,7 @@ mod outside;
 mod ownership;
 mod prompts;
 mod providers;
+mod queue;
 mod replicas;
 mod reruns;
 mod runs;
