@@ -377,7 +377,7 @@ async fn a_bucket_that_is_not_there_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_fails_for_a_while_is_waited_for() {
     let bucket = s3::Server::start();
-    // Every eleventh write is refused four times, or its answer is lost.
+    // Now and then a write is throttled four times, in both ways that servers have for it, or its answer is lost.
     let writes = AtomicUsize::new(0);
     let proxy = Proxy::with_trouble(
         bucket.endpoint(),
@@ -387,7 +387,8 @@ async fn a_bucket_that_fails_for_a_while_is_waited_for() {
                 return None;
             }
             match writes.fetch_add(1, Ordering::Relaxed) % 14 {
-                6..=9 => Some(Trouble::Answers(503)),
+                6 | 8 => Some(Trouble::Answers(503)),
+                7 | 9 => Some(Trouble::Answers(429)),
                 3 | 12 => Some(Trouble::LosesTheAnswer),
                 _ => None,
             }
