@@ -5,9 +5,11 @@
 
 use cataloger::api::REQUESTED_AT;
 use cataloger::api::catalog::{Catalog, Phase};
-use cataloger_tests::operator::{Operator, Tenant, condition, handled, is, phase};
+use cataloger_tests::operator::{Operator, PATIENCE, Tenant, condition, gone, handled, is, phase};
 use cataloger_tests::served::Served;
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -41,6 +43,7 @@ fn changes(database: &str) -> Vec<Value> {
         json!({"database": {"secretRef": {"name": database, "key": "url"}, "allowWritable": null}}),
         json!({"model": {"providerRef": {"name": "not-there"}}}),
         json!({"model": {"name": "builtin", "fallbacks": []}}),
+        json!({"model": {"name": "builtin", "fallbacks": ["another"]}}),
         json!({"model": null}),
         json!({"prompts": {"configMapRef": {"name": "not-there"}}}),
         json!({"prompts": null}),
@@ -49,6 +52,7 @@ fn changes(database: &str) -> Vec<Value> {
         json!({"limits": {"maxIterations": 1000, "maxRows": 1000, "maxTokens": 1_000_000_000}}),
         json!({"limits": {"timeout": "1000h", "executeTimeout": "1ms"}}),
         json!({"limits": {"timeout": "1s", "executeTimeout": "1s"}}),
+        json!({"limits": {"maxCost": 0.5}}),
         json!({"limits": null}),
         json!({"backoffLimit": 0}),
         json!({"backoffLimit": 10}),
@@ -56,16 +60,30 @@ fn changes(database: &str) -> Vec<Value> {
         json!({"suspend": false}),
         json!({"retention": {"runs": 1}}),
         json!({"retention": null}),
+        json!({"ttlSecondsAfterFinished": 86_400}),
+        json!({"ttlSecondsAfterFinished": null}),
         json!({"sandbox": {"resources": {"limits": {"memory": "1Gi"}}}}),
         json!({"sandbox": {"volumes": [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}]}}),
+        json!({"sandbox": {
+            "volumes": [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}],
+            "volumeMounts": [{"name": "more", "mountPath": "/more"}],
+        }}),
         json!({"sandbox": null}),
         // What the operator refuses.
         json!({"sandbox": {"image": "registry.example/evil:1"}}),
         json!({"sandbox": {"runtimeClassName": "other"}}),
         json!({"sandbox": {"egress": [{"cidr": "10.0.0.0/8", "port": 443}]}}),
         json!({"sandbox": {"nodeSelector": {"a": "b"}}}),
+        json!({"sandbox": {"tolerations": [{"key": "a", "operator": "Exists"}]}}),
         json!({"storage": {"s3": {"bucket": "somebody-elses"}}}),
-        json!({"storage": {"s3": {"bucket": null}}}),
+        json!({"storage": {"s3": {"region": "elsewhere-1"}}}),
+        json!({"storage": {"s3": {
+            "bucket": "somebody-elses", "endpoint": "http://198.18.255.2:1", "forcePathStyle": true,
+            "credentialsSecretRef": {"name": "not-there"},
+        }}}),
+        json!({"storage": {"s3": {
+            "bucket": null, "region": null, "endpoint": null, "forcePathStyle": null, "credentialsSecretRef": null,
+        }}}),
         // What the API server refuses.
         json!({"tables": []}),
         json!({"tables": ["a", "a"]}),
@@ -75,6 +93,9 @@ fn changes(database: &str) -> Vec<Value> {
         json!({"limits": {"timeout": "0s"}}),
         json!({"limits": {"maxTokens": -1}}),
         json!({"backoffLimit": 11}),
+        json!({"limits": {"maxCost": -1}}),
+        json!({"storage": {"s3": {"endpoint": "elsewhere"}}}),
+        json!({"sandbox": {"volumeMounts": [{"name": "no-such", "mountPath": "/more"}]}}),
         json!({"suspend": "perhaps"}),
         json!({"nonsense": 1}),
         json!({"ttlSecondsAfterFinished": -1}),
@@ -100,6 +121,12 @@ fn outline(catalog: &Catalog) -> Value {
     if phase(catalog) == Some(Phase::Succeeded) {
         outline["ready"] = says("Ready").0.into();
         outline["published"] = says("SummaryPublished").0.into();
+        let artifacts = serde_json::to_value(&catalog.status.as_ref().expect("it ran").artifacts);
+        let artifacts = artifacts.expect("they were read");
+        let names = artifacts
+            .as_object()
+            .map(|it| it.keys().cloned().collect::<Vec<_>>());
+        outline["artifacts"] = json!(names);
     }
     outline
 }
@@ -126,15 +153,17 @@ fn rests(catalog: &Catalog) -> bool {
         "PromptsMissing",
     ];
     let waiting = reconciling.is_some_and(|it| waits.contains(&it.reason.as_str()));
+    // What runs for a spec of before is about to stop.
+    let run = catalog.status.as_ref().and_then(|it| it.run.as_ref()?.phase);
     // Asked for, and not answered: it is about to run, if it can.
     let can_not = waiting || catalog.spec.suspend || is(catalog, "Stalled", "True");
     seen(catalog)
         && (waiting || reconciling.is_some_and(|it| it.status == "False"))
         && (can_not || handled(catalog) || !is_asked_for(catalog))
-        && !matches!(
-            phase(catalog),
-            Some(Phase::Provisioning | Phase::Cataloging | Phase::Summarizing)
-        )
+        && ![phase(catalog), run]
+            .into_iter()
+            .flatten()
+            .any(|it| matches!(it, Phase::Provisioning | Phase::Cataloging | Phase::Summarizing))
 }
 
 /// Changes a Catalog again and again; how often the API server refused.
@@ -214,6 +243,12 @@ async fn random_changes_end_where_the_last_spec_leads() {
             json!(last)
         );
         same += 1;
+    }
+    // Nothing runs for nobody.
+    let pods: Api<Pod> = Api::namespaced(operator.cluster.admin.clone(), &operator.sandboxes());
+    for left in operator.sandbox_pods().await {
+        let gone = gone(&pods, &left, PATIENCE).await;
+        gone.unwrap_or_else(|last| panic!("seed {seed}: {left} stays: {last:?}"));
     }
     // The one process that was there at the begin is there at the end.
     for pod in operator.pods().await {
