@@ -11,5 +11,17 @@ pub mod secrets;
 pub mod settings;
 pub mod trial;
 
+use jiff::Timestamp;
+
 /// How long the API server may take for an answer. kube itself would try again for a quarter of an hour.
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A time as a status has it, in whole seconds: what is read back must be what was written.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// The time, as a status has it.
+fn now() -> Timestamp {
+    whole_second(Timestamp::now())
+}

@@ -10,6 +10,7 @@ use super::due::{Wanted, is, is_made, is_under_way};
 use super::lifecycle::Summary;
 use super::reason::Reason;
 use crate::api::catalog::{CatalogStatus, Phase, RunStatus};
+use crate::controllers::whole_second;
 use crate::llm::cut;
 
 /// How much of a message a condition holds.
@@ -115,11 +116,6 @@ fn set(conditions: &mut Vec<Condition>, kind: &str, says: Says, facts: &Facts<'_
         Some(at) => conditions[at] = condition,
         None => conditions.push(condition),
     }
-}
-
-/// As times are written: what is read back must be what was written.
-pub(super) fn whole_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 fn phase(status: &CatalogStatus, facts: &Facts<'_>) -> Phase {

@@ -13,9 +13,10 @@ use super::due::{FOLLOW, Next, QUEUED, Sight, expiry, is, is_under_way, next, pa
 use super::lifecycle::{self, Summary};
 use super::reason::Reason;
 use super::validate::{self, Valid};
-use super::{Context, build, dereference, now};
+use super::{Context, build, dereference};
 use crate::api::Catalog;
 use crate::api::catalog::{CatalogStatus, RunStatus};
+use crate::controllers::now;
 use crate::controllers::provider::Verdict;
 use crate::runtime::metrics::labels::Reconciled;
 use crate::sessions::queue::Place;
@@ -67,15 +68,16 @@ pub(super) async fn decide(
         Ok(valid) => {
             then = next(&valid.wanted, &status, sight, now);
             // An end is written down before anything else begins.
+            let over = matches!(view, View::Over { .. });
             if let Next::Begin { run, before } = &then
-                && !matches!(view, View::Over { .. })
+                && !over
             {
                 match begin(catalog, key, valid, (run, *before), &mut status, context, now).await {
                     Ok(assignment) => start = assignment.map(Box::new),
                     Err(why) => problem = Some(why),
                 }
             } else if sight == Sight::Absent {
-                if then == Next::TakeBack && !matches!(view, View::Over { .. }) {
+                if then == Next::TakeBack && !over {
                     lifecycle::take_back(&mut status, &valid.wanted.settings, now);
                 }
                 // Who waits for nothing must not stand in the queue.

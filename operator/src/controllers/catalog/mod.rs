@@ -25,7 +25,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource as _, ResourceExt as _};
 use kube_runtime::controller::Action;
@@ -212,12 +211,6 @@ fn quiet(status: &CatalogStatus) -> CatalogStatus {
         condition.message.clear();
     }
     quiet
-}
-
-/// As times are written: what is read back must be what was written.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// When to look again after a failure to write.

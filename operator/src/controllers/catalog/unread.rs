@@ -11,11 +11,12 @@ use kube_runtime::controller::Action;
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::Context;
 use super::apply::{self, ApplyError};
 use super::events::News;
 use super::reason::Reason;
-use super::{Context, now};
 use crate::api::Catalog;
+use crate::controllers::now;
 use crate::llm::cut;
 use crate::sessions::Key;
 

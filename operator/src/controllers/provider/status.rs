@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::reason::{Reason, Standing};
 use crate::api::ModelProviderStatus;
 use crate::api::model_provider::Spending;
+use crate::controllers::whole_second;
 use crate::llm::account::{Budget, Figures, Period};
 
 /// What is known of a provider.
@@ -70,7 +71,7 @@ pub(super) fn status(
     ModelProviderStatus {
         observed_generation: known.generation,
         conditions,
-        checked_at: known.checked_at.map(|at| Time(whole(at))),
+        checked_at: known.checked_at.map(|at| Time(whole_second(at))),
         spending,
     }
 }
@@ -81,12 +82,7 @@ fn since(before: &ModelProviderStatus, kind: &str, status: &str, now: Timestamp)
         .conditions
         .iter()
         .find(|it| it.type_ == kind && it.status == status)
-        .map_or_else(|| Time(whole(now)), |it| it.last_transition_time.clone())
-}
-
-/// In whole seconds, as a status has it.
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+        .map_or_else(|| Time(whole_second(now)), |it| it.last_transition_time.clone())
 }
 
 #[cfg(test)]

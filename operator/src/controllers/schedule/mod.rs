@@ -30,6 +30,7 @@ use self::plan::{Facts, Made, Plan, conclude, plan, settle, waits};
 use self::reason::Reason;
 pub use self::watch::run;
 use super::announce::Announcer;
+use super::now;
 use super::settings::Settings;
 use crate::api::CatalogSchedule;
 use crate::runtime::lease::Holding;
@@ -81,12 +82,6 @@ impl Context {
             memory: Memory::default(),
         }
     }
-}
-
-/// The time.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Looks at a schedule once.

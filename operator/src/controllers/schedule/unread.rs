@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::error_boundary::InvalidObject;
 use serde_json::{Value, json};
 
+use super::Context;
 use super::apply::{self, ApplyError};
 use super::reason::Reason;
-use super::{Context, now};
 use crate::controllers::announce::Announcement;
+use crate::controllers::now;
 use crate::llm::cut;
 
 /// Says in the conditions of a schedule that it is not understood, and leaves the rest of its status as it is.

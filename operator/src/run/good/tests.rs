@@ -1,3 +1,5 @@
+//! Which run stands for a Catalog that is made anew, and that odd reports stand for nothing.
+
 use serde_json::json;
 
 use super::*;

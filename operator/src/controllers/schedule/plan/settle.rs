@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{MESSAGE, Make, Plan, news};
 use crate::api::catalog_schedule::{CatalogSchedule, ConcurrencyPolicy, ManualRun};
 use crate::controllers::schedule::reason::{Reason, Standing};
+use crate::controllers::whole_second;
 use crate::llm::cut;
 
 /// What came of making a Catalog.
@@ -147,7 +148,7 @@ pub(in crate::controllers::schedule) fn conclude(
             message: cut(&message, MESSAGE),
             observed_generation: schedule.metadata.generation,
             last_transition_time: known
-                .map_or_else(|| Time(whole(now)), |it| it.last_transition_time.clone()),
+                .map_or_else(|| Time(whole_second(now)), |it| it.last_transition_time.clone()),
         }
     };
     // Both are there only while they are true, as kstatus wants it.
@@ -158,9 +159,4 @@ pub(in crate::controllers::schedule) fn conclude(
     if reason.is_stalled() {
         plan.status.conditions.push(condition("Stalled", "True"));
     }
-}
-
-/// In whole seconds, as a status has it.
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
