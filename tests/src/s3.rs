@@ -31,6 +31,9 @@ pub const SECRET: &str = "s3-secret/key+of=tests";
 /// The bucket that every server has.
 pub const BUCKET: &str = "pages";
 
+/// Where the server of the tests' cluster is, for this machine.
+pub const ENDPOINT: &str = "http://198.19.0.34:7070";
+
 /// Short times, so that a test of what hangs does not take long itself.
 pub const TIMING: S3Timing = S3Timing {
     connect: Duration::from_secs(2),
@@ -60,7 +63,7 @@ fn options(endpoint: &str) -> S3Options {
 
 /// How to reach the server of the tests' cluster from this machine.
 pub fn in_cluster() -> S3Options {
-    options("http://198.19.0.34:7070")
+    options(ENDPOINT)
 }
 
 /// A real S3 server with a directory of its own. It ends when it is dropped.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cataloger_tests::cluster::{Cluster, apply, cluster, dry_run};
-use cataloger_tests::operator::{rendered, until};
+use cataloger_tests::operator::{definitions, until};
 use cataloger_tests::script::{output, repository};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -16,14 +16,6 @@ use serde_json::{Value, json};
 
 /// Where the objects would be that name no namespace: nobody else has any there.
 const NAMESPACE: &str = "cataloger-tests-definitions";
-
-/// The definitions of this checkout.
-async fn definitions() -> Vec<Value> {
-    let objects = rendered().await;
-    let all = objects.into_iter();
-    all.filter(|object| object["kind"] == "CustomResourceDefinition")
-        .collect()
-}
 
 /// The cluster, with the kinds of this checkout.
 async fn defined() -> Cluster {
@@ -55,7 +47,7 @@ async fn tried(cluster: &Cluster, object: &Value) -> kube::Result<DynamicObject>
 }
 
 /// The shortest good object of a kind, with more in its spec.
-fn shortest(kind: &str, more: Value) -> Value {
+fn shortest(kind: &str, more: &Value) -> Value {
     let mut spec = match kind {
         "Catalog" => json!({
             "database": {"secretRef": {"name": "shop"}},
@@ -65,42 +57,26 @@ fn shortest(kind: &str, more: Value) -> Value {
         "ModelProvider" => json!({"builtin": {}}),
         "CatalogSchedule" => json!({
             "schedule": "@daily",
-            "catalogTemplate": {"spec": shortest("Catalog", json!({}))["spec"]},
+            "catalogTemplate": {"spec": shortest("Catalog", &json!({}))["spec"]},
         }),
         other => panic!("what is a {other}?"),
     };
-    merge(&mut spec, more);
+    json_patch::merge(&mut spec, more);
     json!({
         "apiVersion": "cataloger.dev/v1alpha1", "kind": kind,
         "metadata": {"name": "definitions-test"}, "spec": spec,
     })
 }
 
-/// As a JSON merge patch.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                if value.is_null() {
-                    into.remove(&key);
-                } else {
-                    merge(into.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (into, from) => *into = from,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shortest_manifest_gets_the_defaults() {
     let cluster = defined().await;
-    let made = tried(&cluster, &shortest("Catalog", json!({}))).await.unwrap();
+    let made = tried(&cluster, &shortest("Catalog", &json!({}))).await.unwrap();
     let spec = &made.data["spec"];
     assert_eq!(spec["database"]["secretRef"]["key"], "url");
     assert_eq!(spec["limits"]["maxTokens"], 100_000);
     assert_eq!(spec["backoffLimit"], 2);
-    let made = tried(&cluster, &shortest("CatalogSchedule", json!({})))
+    let made = tried(&cluster, &shortest("CatalogSchedule", &json!({})))
         .await
         .unwrap();
     let spec = &made.data["spec"];
@@ -117,7 +93,7 @@ async fn the_shortest_manifest_gets_the_defaults() {
     );
     assert_eq!(spec["catalogTemplate"]["spec"]["limits"]["maxTokens"], 100_000);
     // Part of the limits leaves the rest as it is.
-    let some = shortest("Catalog", json!({"limits": {"maxRows": 5}}));
+    let some = shortest("Catalog", &json!({"limits": {"maxRows": 5}}));
     let made = tried(&cluster, &some).await.unwrap();
     assert_eq!(made.data["spec"]["limits"]["maxTokens"], 100_000);
     assert_eq!(made.data["spec"]["limits"]["maxRows"], 5);

@@ -20,6 +20,13 @@ pub async fn rendered() -> Vec<Value> {
         .collect()
 }
 
+/// The definitions of our kinds among them.
+pub async fn definitions() -> Vec<Value> {
+    let mut objects = rendered().await;
+    objects.retain(|object| object["kind"] == "CustomResourceDefinition");
+    objects
+}
+
 /// The same for an installation beside others: with namespaces, and what belongs to none, under names of its own.
 pub(super) fn renamed(objects: &[Value], name: &str) -> Vec<Value> {
     let text = serde_json::to_string(objects)

@@ -22,8 +22,8 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, LogParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, watch};
 
@@ -34,7 +34,7 @@ use crate::script::{self, last_line};
 pub use argocd::argocd;
 pub use kstatus::kstatus;
 pub use leftovers::janitor;
-pub use manifests::{rendered, rules};
+pub use manifests::{definitions, rendered, rules};
 pub use outside::Outside;
 pub use release::release;
 pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, merge, phase, read};
@@ -67,6 +67,15 @@ impl Default for Settings {
             tenants: vec!["a", "b"],
         }
     }
+}
+
+/// Has the cluster know our kinds; their definitions.
+pub async fn define_kinds(client: &Client) -> Vec<Value> {
+    let definitions = definitions().await;
+    for definition in &definitions {
+        apply(client, definition).await;
+    }
+    definitions
 }
 
 impl Settings {

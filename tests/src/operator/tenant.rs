@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Operator, gone, until};
 use crate::cluster::{apply, try_apply};
+use crate::command::Cataloger;
 use crate::s3;
 
 /// How long anything may take: a sandbox's image may have to be read from the disk, with others at work.
@@ -203,6 +204,22 @@ impl<'a> Tenant<'a> {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Says something of a Catalog's pages, as a person does by the command.
+    pub async fn comment(&self, name: &str, text: &str) {
+        let folder = format!(
+            "s3://{}/{}/{}/{name}",
+            s3::BUCKET,
+            self.operator.name,
+            self.namespace
+        );
+        let said = Cataloger::new(["comment", "--output", &folder, "--user", "ann", text])
+            .await
+            .bucket(s3::ENDPOINT)
+            .run()
+            .await;
+        assert_eq!(said.code(), Some(0), "{}", said.stderr);
     }
 
     /// The names of all objects in the bucket that belong to a Catalog, without what they have in common.

@@ -131,27 +131,9 @@ fn causes(status: &Status) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A JSON merge patch.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (name, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(name);
-        } else {
-            merge(&mut target[name], value);
-        }
-    }
-}
-
 fn merged(base: &Value, patch: &Value) -> Value {
     let mut merged = base.clone();
-    merge(&mut merged, patch);
+    json_patch::merge(&mut merged, patch);
     merged
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 
-use cataloger_tests::cluster::{apply, cluster};
+use cataloger_tests::cluster::cluster;
 use cataloger_tests::command::program;
-use cataloger_tests::operator::rendered;
+use cataloger_tests::operator::define_kinds;
 use cataloger_tests::script::{repository, tool};
 use tokio::process::Command;
 
@@ -171,15 +171,10 @@ async fn cataloger(arguments: &[String]) -> Option<String> {
 async fn kinds() -> BTreeSet<String> {
     let cluster = cluster().await;
     let mut kinds: BTreeSet<String> = BTreeSet::from(["all".to_owned()]);
-    for object in rendered().await {
-        if object["kind"] == "CustomResourceDefinition" {
-            apply(&cluster.admin, &object).await;
-            let categories = object["spec"]["names"]["categories"]
-                .as_array()
-                .into_iter()
-                .flatten();
-            kinds.extend(categories.filter_map(|it| it.as_str().map(str::to_owned)));
-        }
+    for definition in define_kinds(&cluster.admin).await {
+        let categories = definition["spec"]["names"]["categories"].as_array();
+        let categories = categories.into_iter().flatten();
+        kinds.extend(categories.filter_map(|it| it.as_str().map(str::to_owned)));
     }
     let script = repository().join("tests/cluster/kubectl");
     let table = help(&script, &["api-resources", "--no-headers"]).await;

@@ -1,7 +1,7 @@
 //! Manifests, policies and values of the chart, as whom they are for takes them.
 
-use cataloger_tests::cluster::{apply, cluster, dry_run};
-use cataloger_tests::operator::rendered;
+use cataloger_tests::cluster::{cluster, dry_run};
+use cataloger_tests::operator::define_kinds;
 use cataloger_tests::script::{repository, tool};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -32,11 +32,7 @@ fn objects(text: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_are_taken_by_an_api_server() {
     let cluster = cluster().await;
-    for object in rendered().await {
-        if object["kind"] == "CustomResourceDefinition" {
-            apply(&cluster.admin, &object).await;
-        }
-    }
+    define_kinds(&cluster.admin).await;
     cluster.namespace(NAMESPACE).await;
     let (mut tried, mut wrong) = (0, Vec::new());
     for page in pages().await {

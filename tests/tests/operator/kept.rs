@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cataloger_tests::command::Cataloger;
 use cataloger_tests::operator::{Operator, Tenant, read};
-use cataloger_tests::s3;
 use cataloger_tests::served::Served;
 use serde_json::json;
 
@@ -34,18 +32,7 @@ async fn old_runs_go_but_for_those_with_comments() {
     rest["retention"] = json!({"runs": 1});
     tenant.begin(&name, &shop.reader(), rest).await;
     let first = tenant.succeeded(&name).await.status.unwrap().artifacts.unwrap();
-    let folder = format!(
-        "s3://{}/{}/{}/{name}",
-        s3::BUCKET,
-        operator.name,
-        tenant.namespace
-    );
-    let said = Cataloger::new(["comment", "--output", &folder, "--user", "ann", "Keep this."])
-        .await
-        .bucket("http://198.19.0.34:7070")
-        .run()
-        .await;
-    assert_eq!(said.code(), Some(0), "{}", said.stderr);
+    tenant.comment(&name, "Keep this.").await;
 
     let mut runs = vec![first.timestamp.clone()];
     for value in ["two", "three"] {

@@ -1,9 +1,7 @@
 //! When a run is bought: by what is new, and by nothing else.
 
 use cataloger_tests::author::{Asker, Author, place};
-use cataloger_tests::command::Cataloger;
 use cataloger_tests::operator::{Operator, handled, is, phase, read};
-use cataloger_tests::s3;
 use cataloger_tests::served::Served;
 use serde_json::json;
 
@@ -21,25 +19,7 @@ async fn a_second_run_knows_the_first_and_what_was_said_of_it() {
     tenant.begin(&name, &shop.reader(), choice).await;
     let first = tenant.succeeded(&name).await.status.unwrap().artifacts.unwrap();
 
-    let folder = format!(
-        "s3://{}/{}/{}/{name}",
-        s3::BUCKET,
-        operator.name,
-        tenant.namespace
-    );
-    let said = Cataloger::new([
-        "comment",
-        "--output",
-        &folder,
-        "--user",
-        "ann",
-        "Orders of 1999 are tests.",
-    ])
-    .await
-    .bucket("http://198.19.0.34:7070")
-    .run()
-    .await;
-    assert_eq!(said.code(), Some(0), "{}", said.stderr);
+    tenant.comment(&name, "Orders of 1999 are tests.").await;
 
     let asked = server.requests().len();
     tenant.again(&name, "once more").await;

@@ -47,7 +47,7 @@ impl Kind {
 
     fn resource(&self, change: &Value) -> Value {
         let mut resource = self.corpus["base"].clone();
-        merge(&mut resource, change);
+        json_patch::merge(&mut resource, change);
         resource
     }
 }
@@ -77,24 +77,6 @@ fn with_template(corpus: &Value, kind: &str) -> Value {
         }
     }
     own
-}
-
-/// A JSON merge patch.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (name, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(name);
-        } else {
-            merge(&mut target[name], value);
-        }
-    }
 }
 
 /// Where something holds, whatever the index or the name of the entry.

@@ -10,7 +10,7 @@ use cataloger::api::Catalog;
 use cataloger::store::{Depth, Key, Store as _, list_all};
 use cataloger_tests::cluster::{Cluster, apply, cluster};
 use cataloger_tests::command::program;
-use cataloger_tests::operator::{PROCESS, bucket, janitor, rendered, until};
+use cataloger_tests::operator::{PROCESS, bucket, define_kinds, janitor, until};
 use cataloger_tests::s3;
 use cataloger_tests::script::last_line;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -81,7 +81,7 @@ fn command(log: &NamedTempFile, kubeconfig: &str, name: &str, image: &str, port:
         .args(["--model", "builtin", "--sandbox-pull-policy", "never"])
         .args(["--bucket", s3::BUCKET, "--bucket-prefix", name])
         .args(["--bucket-region", "us-east-1", "--bucket-path-style", "true"])
-        .args(["--bucket-endpoint", "http://198.19.0.34:7070"])
+        .args(["--bucket-endpoint", s3::ENDPOINT])
         .args(["--installation", name, "--namespace", &format!("{name}-a")])
         .args(["--operator-namespace", &format!("{name}-system")])
         .args(["--sandbox-namespace", &format!("{name}-sandboxes")])
@@ -105,11 +105,7 @@ impl Process {
         let kubeconfig = last_line("tests/cluster/up", &[]).await;
         let name = format!("cataloger-bench-{}", std::process::id());
         janitor(&name, &["a"]);
-        for kind in rendered().await {
-            if kind["kind"] == "CustomResourceDefinition" {
-                apply(&cluster.admin, &kind).await;
-            }
-        }
+        define_kinds(&cluster.admin).await;
         for end in ["system", "sandboxes", "a"] {
             let labels = json!({
                 PROCESS: std::process::id().to_string(),
