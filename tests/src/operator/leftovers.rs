@@ -1,7 +1,7 @@
 //! What operators of the tests leave behind, and how it goes. Must not know how they are made.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -13,24 +13,33 @@ use super::PROCESS;
 use crate::cluster::Cluster;
 use crate::script::repository;
 
-/// Removes an operator once this process has ended, however it did: then a pipe closes.
+/// As long as it is held, an operator stays: it goes when this is dropped, or when the process has ended, however it
+/// did. Then a pipe closes.
+#[derive(Debug)]
+pub struct Janitor {
+    _pipe: Option<ChildStdin>,
+}
+
+/// Whoever removes an operator, and what is in these namespaces of its own.
 #[expect(
     clippy::zombie_processes,
-    reason = "it outlives this process, whose end it waits for"
+    reason = "it may outlive this process, whose end it waits for"
 )]
-pub fn janitor(name: &str, tenants: &[&str]) {
+pub fn janitor(name: &str, tenants: &[&str]) -> Janitor {
     if std::env::var_os("CATALOGER_TEST_KEEP").is_some() {
-        return;
+        return Janitor { _pipe: None };
     }
     let kubectl = repository().join("tests/cluster/kubectl");
     let namespaces: Vec<String> = tenants.iter().map(|tenant| format!("{name}-{tenant}")).collect();
-    // Catalogs first, while somebody is there who ends their runs.
+    // Catalogs first, while somebody is there who ends their runs; and its rights last, while it may still use them.
     let script = r#"
         kubectl=$1 name=$2; shift 2
         cat
         for namespace; do
           "$kubectl" delete catalogs,modelproviders --all --namespace "$namespace" --timeout=20s
         done
+        "$kubectl" delete deployments --all --namespace "$name-system" --timeout=20s
+        "$kubectl" wait pods --all --for=delete --namespace "$name-system" --timeout=60s
         "$kubectl" delete namespace --wait=false "$name-system" "$name-sandboxes" "$@"
         "$kubectl" delete clusterrole,clusterrolebinding "$name" "$name-services" "$name-sandboxes"
     "#;
@@ -44,8 +53,9 @@ pub fn janitor(name: &str, tenants: &[&str]) {
         .stderr(Stdio::null())
         .spawn();
     let mut janitor = started.expect("setsid and sh are there");
-    // It stays open for as long as this process lives.
-    std::mem::forget(janitor.stdin.take());
+    Janitor {
+        _pipe: janitor.stdin.take(),
+    }
 }
 
 /// Removes what operators of processes have left that are no more, and whose janitor is not there either.

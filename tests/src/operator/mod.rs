@@ -1,7 +1,8 @@
 //! Operators as users install them: from `charts/manifests`, in the tests' cluster, as Pods.
 //!
 //! Each has namespaces of its own, and looks at no others, so that several can work in one cluster: those of other
-//! tests, and what `make deploy` has installed. They go when the process that made them has ended, however it did.
+//! tests, and what `make deploy` has installed. They go when the test is over that made them, or the process, however it
+//! ended.
 //! Must not know what a test is about.
 
 mod argocd;
@@ -33,7 +34,7 @@ use crate::script::{self, last_line};
 
 pub use argocd::argocd;
 pub use kstatus::kstatus;
-pub use leftovers::janitor;
+pub use leftovers::{Janitor, janitor};
 pub use manifests::{definitions, rendered, rules};
 pub use outside::Outside;
 pub use release::release;
@@ -128,26 +129,29 @@ pub struct Operator {
     /// What all names of its own begin with.
     pub name: String,
     _held: Held,
+    /// None of the one that is shared: it goes with the process.
+    _janitor: Option<Janitor>,
 }
 
 impl Operator {
     /// The one that most tests of a process use; installed at the first call. It may ask model servers of this machine.
     /// None where the cluster is not the tests' own, and has neither their servers nor this machine for a node.
     pub async fn shared() -> Option<Self> {
-        static NAME: OnceCell<Result<String, String>> = OnceCell::const_new();
+        static SHARED: OnceCell<Result<(String, Janitor), String>> = OnceCell::const_new();
         let held = Held::new();
         let cluster = cluster().await;
         if !cluster.own {
             return None;
         }
         let settings = Settings::default().set("ALLOW_BASE_URL", &format!("http://{NODE}:*"));
-        let installed = NAME.get_or_init(|| Box::pin(installed(&cluster, "shared", &settings)));
+        let installed = SHARED.get_or_init(|| Box::pin(installed(&cluster, "shared", &settings)));
         // What does not come up for one test would not for the next.
-        let name = installed.await.clone().unwrap_or_else(|why| panic!("{why}"));
+        let (name, _) = installed.await.as_ref().unwrap_or_else(|why| panic!("{why}"));
         Some(Self {
+            name: name.clone(),
             cluster,
-            name,
             _held: held,
+            _janitor: None,
         })
     }
 
@@ -158,22 +162,23 @@ impl Operator {
         if !cluster.own {
             return None;
         }
-        let name = Box::pin(installed(&cluster, name, settings)).await;
-        let name = name.unwrap_or_else(|why| panic!("{why}"));
+        let installed = Box::pin(installed(&cluster, name, settings)).await;
+        let (name, janitor) = installed.unwrap_or_else(|why| panic!("{why}"));
         Some(Self {
             cluster,
             name,
             _held: held,
+            _janitor: Some(janitor),
         })
     }
 
-    /// One that was installed otherwise, under such names and labels. It goes when this process has ended.
+    /// One that was installed otherwise, under such names and labels.
     pub fn installed_as(cluster: &Cluster, name: &str, tenants: &[&str]) -> Self {
-        leftovers::janitor(name, tenants);
         Self {
             cluster: cluster.clone(),
             name: name.to_owned(),
             _held: Held::new(),
+            _janitor: Some(janitor(name, tenants)),
         }
     }
 
@@ -314,11 +319,11 @@ fn http_request(path: &str) -> hyper::Request<Vec<u8>> {
     hyper::Request::get(path).body(Vec::new()).expect("a request")
 }
 
-/// Installs an operator; the name that all of it has, or why it does not come up.
-async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result<String, String> {
+/// Installs an operator; the name that all of it has, and who removes it, or why it does not come up.
+async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result<(String, Janitor), String> {
     let image = prepared(cluster).await;
     let name = Operator::name_of(what);
-    leftovers::janitor(&name, &settings.tenants);
+    let janitor = janitor(&name, &settings.tenants);
     for object in objects(cluster, image, &name, settings).await {
         apply(&cluster.admin, &object).await;
     }
@@ -331,6 +336,7 @@ async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result
             cluster: cluster.clone(),
             name,
             _held: Held::new(),
+            _janitor: Some(janitor),
         };
         let status = last.and_then(|it| it.status);
         return Err(format!(
@@ -338,7 +344,7 @@ async fn installed(cluster: &Cluster, what: &str, settings: &Settings) -> Result
             operator.logs().await
         ));
     }
-    Ok(name)
+    Ok((name, janitor))
 }
 
 /// What is done once in a process: the operator's image, in the cluster from then on, and order.

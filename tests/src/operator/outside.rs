@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{Held, Operator, PROCESS, Tenant, manifests, rendered};
+use super::{Held, Operator, PROCESS, Tenant, janitor, manifests, rendered};
 use crate::cluster::{apply, cluster};
 use crate::{command, s3};
 
@@ -40,7 +40,7 @@ impl Operator {
             return None;
         }
         let name = format!("cataloger-e2e-{}-{what}", std::process::id());
-        super::leftovers::janitor(&name, &[]);
+        let janitor = janitor(&name, &[]);
         let mut objects = manifests::renamed(&rendered().await, &name);
         let pods = ["Deployment", "PodDisruptionBudget", "Service", "ConfigMap"];
         objects.retain(|object| !pods.iter().any(|kind| object["kind"] == *kind));
@@ -55,6 +55,7 @@ impl Operator {
             cluster,
             name,
             _held: held,
+            _janitor: Some(janitor),
         })
     }
 

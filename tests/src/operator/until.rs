@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -38,16 +38,11 @@ where
     K: Clone + DeserializeOwned + Debug,
 {
     let mut last = None;
-    let watching = async {
-        // A watch says nothing of what is not there as it begins.
-        while let Some(object) = api.get_opt(name).await.expect("it can be asked for") {
-            last = Some(object);
-            let enough = timeout(Duration::from_secs(20), watched(api, name, |it| it.is_none()));
-            if enough.await.is_ok() {
-                break;
-            }
-        }
-    };
+    let watching = watched(api, name, |object| {
+        let gone = object.is_none();
+        last = object.or(last.take());
+        gone
+    });
     match timeout(patience, watching).await {
         Ok(()) => Ok(()),
         Err(_) => Err(last.map(Box::new)),
@@ -59,9 +54,17 @@ async fn watched<K>(api: &Api<K>, name: &str, mut look: impl FnMut(Option<K>) ->
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let only = format!("metadata.name={name}");
     loop {
-        let events = api.watch(&only, "0").await.expect("it can be watched");
+        // A watch may begin with what was there a while ago: before what the test has just done.
+        let now = api.list(&ListParams::default().fields(&only)).await;
+        let now = now.expect("it can be listed");
+        let since = now.metadata.resource_version.unwrap_or_default();
+        if look(now.items.into_iter().next()) {
+            return;
+        }
+        let changes = WatchParams::default().fields(&only);
+        let events = api.watch(&changes, &since).await.expect("it can be watched");
         let mut events = Box::pin(events);
         while let Some(event) = events.next().await {
             let enough = match event {

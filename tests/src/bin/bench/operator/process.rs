@@ -10,7 +10,7 @@ use cataloger::api::Catalog;
 use cataloger::store::{Depth, Key, Store as _, list_all};
 use cataloger_tests::cluster::{Cluster, apply, cluster};
 use cataloger_tests::command::program;
-use cataloger_tests::operator::{PROCESS, bucket, define_kinds, janitor, until};
+use cataloger_tests::operator::{Janitor, PROCESS, bucket, define_kinds, janitor, until};
 use cataloger_tests::s3;
 use cataloger_tests::script::last_line;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -39,6 +39,7 @@ pub(super) struct Process {
     runs: usize,
     /// The cluster that it looks after.
     pub(super) cluster: Cluster,
+    _janitor: Janitor,
 }
 
 /// Its metrics: each series' value.
@@ -104,7 +105,7 @@ impl Process {
         }
         let kubeconfig = last_line("tests/cluster/up", &[]).await;
         let name = format!("cataloger-bench-{}", std::process::id());
-        janitor(&name, &["a"]);
+        let janitor = janitor(&name, &["a"]);
         define_kinds(&cluster.admin).await;
         for end in ["system", "sandboxes", "a"] {
             let labels = json!({
@@ -129,6 +130,7 @@ impl Process {
             kubeconfig,
             runs,
             cluster,
+            _janitor: janitor,
         };
         let leases: Api<Lease> = Api::namespaced(
             operator.cluster.admin.clone(),
