@@ -3,6 +3,7 @@
 //! Must not know how a model speaks or how a run is driven: a controller says what is due, and sees what became of it.
 
 pub mod announce;
+mod apply;
 pub mod catalog;
 pub mod installation;
 pub mod provider;
@@ -10,6 +11,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod settings;
 pub mod trial;
+mod unread;
 
 use jiff::Timestamp;
 

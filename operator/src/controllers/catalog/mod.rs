@@ -3,7 +3,6 @@
 //! A run's session is a task of its own; a reconcile starts it, observes it and never waits for it. All that must
 //! survive is in the status and in the bucket, so the operator may die between any two lines.
 
-mod apply;
 mod build;
 mod conditions;
 mod decide;
@@ -16,29 +15,32 @@ mod machine;
 mod reason;
 mod sandboxes;
 mod sweep;
-mod unread;
 mod validate;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource as _, ResourceExt as _};
 use kube_runtime::controller::Action;
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tracing::{Instrument as _, info_span, warn};
 
-use self::apply::ApplyError;
 use self::decide::{decide, rest};
 use self::due::{FOLLOW, Next, is_under_way};
+use self::reason::Reason;
+use self::watch::key_of;
 pub use self::watch::run;
 use super::announce::Announcer;
+use super::apply::{self, ApplyError};
 use super::provider::Accounts;
 use super::settings::Settings;
+use super::unread::{self, Verdict};
 use crate::agent::prompts::Prompts;
 use crate::api::Catalog;
 use crate::api::catalog::CatalogStatus;
@@ -46,7 +48,7 @@ use crate::llm::Http;
 use crate::runtime::fence::Fence;
 use crate::runtime::lease::Holding;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
+use crate::runtime::metrics::labels::{Kind, Reconciled};
 use crate::sandbox::InstallationSecret;
 use crate::sessions::{Key, OwnStore, Sessions, View};
 
@@ -104,19 +106,34 @@ async fn reconcile(
             Box::pin(look(catalog, &context)).instrument(span).await
         }
         Err(unreadable) => {
-            let told = unread::tell(&context, unreadable).await;
-            told.map(|action| (action, Reconciled::Stalled))
+            // What it asks for now is not known, so nothing of it may go on, nor stand in the way of others.
+            context.sessions.give_up(&key_of(&object));
+            unread::tell::<Catalog>(&context.client, &context.announcer, unreadable, unreadable_one)
+                .await
+                .map(|again| (Action::requeue(again), Reconciled::Stalled))
         }
     };
     let outcome = match &result {
         Ok((_, outcome)) => *outcome,
-        Err(ApplyError::Stale { .. }) => Reconciled::Retry,
-        Err(ApplyError::Api { .. }) => Reconciled::Error,
+        Err(error) => error.outcome(),
     };
     context
         .metrics
         .reconciled(Kind::Catalog, outcome, began.elapsed());
     result.map(|(action, _)| action)
+}
+
+/// What the status of one says that can't be read. What is published stays so.
+fn unreadable_one(status: &Value) -> Verdict {
+    Verdict {
+        reason: Reason::NotUnderstood.to_string(),
+        conditions: vec![
+            ("Ready", !status["artifacts"].is_null()),
+            ("Reconciling", false),
+            ("Stalled", true),
+        ],
+        members: json!({"phase": "Failed"}),
+    }
 }
 
 async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconciled), ApplyError> {
@@ -142,14 +159,10 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
         } else {
             // It was away for a while: somebody else may lead.
             Err(ApplyError::Stale {
-                catalog: key.to_string(),
+                object: key.to_string(),
             })
         };
-        context.metrics.status_written(match &written {
-            Ok(_) => StatusOutcome::Ok,
-            Err(ApplyError::Stale { .. }) => StatusOutcome::Conflict,
-            Err(ApplyError::Api { .. }) => StatusOutcome::Error,
-        });
+        context.metrics.status_written(apply::outcome(&written));
         if let Err(error) = written {
             if decision.start.is_some() {
                 // The place stays asked for: the next look, which comes soon, takes it.
@@ -216,12 +229,8 @@ fn quiet(status: &CatalogStatus) -> CatalogStatus {
 /// When to look again after a failure to write.
 #[expect(clippy::needless_pass_by_value, reason = "kube gives it so")]
 fn after_error(object: Arc<DeserializeGuard<Catalog>>, error: &ApplyError, _context: Arc<Context>) -> Action {
-    match error {
-        // The change is on its way to us.
-        ApplyError::Stale { .. } => Action::requeue(Duration::from_millis(500)),
-        ApplyError::Api { .. } => {
-            warn!(catalog = object.name_any(), %error, "a Catalog could not be looked after");
-            Action::requeue(Duration::from_secs(5))
-        }
+    if let ApplyError::Api { .. } = error {
+        warn!(catalog = object.name_any(), %error, "a Catalog could not be looked after");
     }
+    Action::requeue(error.again())
 }

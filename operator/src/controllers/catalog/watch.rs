@@ -186,7 +186,7 @@ fn abandon_gone(sessions: &Sessions, store: &Store<Guarded>, of: impl Fn(&Key) -
     }
 }
 
-fn key_of(object: &Guarded) -> Key {
+pub(super) fn key_of(object: &Guarded) -> Key {
     Key {
         uid: object.uid().unwrap_or_default(),
         namespace: object.namespace().unwrap_or_default(),

@@ -3,14 +3,13 @@
 //! What is to be done is a pure plan; it is carried out here, and each step of it may be the last one of this process.
 //! Must not know how a Catalog is run: it sees only how each has come out.
 
-mod apply;
 mod build;
+mod catalogs;
 mod children;
 mod memory;
 mod plan;
 mod reason;
 mod slots;
-mod unread;
 mod watch;
 
 use std::fmt;
@@ -21,21 +20,23 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource as _, ResourceExt as _};
 use kube_runtime::controller::Action;
+use serde_json::{Value, json};
 use tracing::{Instrument as _, info, info_span, warn};
 
-use self::apply::ApplyError;
 use self::children::{Child, Children};
 use self::memory::{Held, Memory};
 use self::plan::{Facts, Made, Plan, conclude, plan, settle, waits};
 use self::reason::Reason;
 pub use self::watch::run;
 use super::announce::Announcer;
+use super::apply::{self, ApplyError};
 use super::now;
 use super::settings::Settings;
+use super::unread::{self, Verdict};
 use crate::api::CatalogSchedule;
 use crate::runtime::lease::Holding;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::metrics::labels::{Kind, Reconciled, StatusOutcome};
+use crate::runtime::metrics::labels::{Kind, Reconciled};
 
 /// How often a schedule is looked at for which nothing happens.
 const REST: Duration = Duration::from_hours(1);
@@ -97,19 +98,29 @@ async fn reconcile(
             ));
             Box::pin(look(schedule, &context)).instrument(span).await
         }
-        Err(unreadable) => unread::tell(&context, unreadable)
-            .await
-            .map(|()| (REST, Reconciled::Stalled)),
+        Err(unreadable) => {
+            unread::tell::<CatalogSchedule>(&context.client, &context.announcer, unreadable, unreadable_one)
+                .await
+                .map(|again| (again, Reconciled::Stalled))
+        }
     };
     let outcome = match &result {
         Ok((_, outcome)) => *outcome,
-        Err(ApplyError::Stale { .. }) => Reconciled::Retry,
-        Err(ApplyError::Api { .. }) => Reconciled::Error,
+        Err(error) => error.outcome(),
     };
     context
         .metrics
         .reconciled(Kind::Schedule, outcome, began.elapsed());
     result.map(|(again, _)| Action::requeue(again))
+}
+
+/// What the status of one says that can't be read: nothing comes next.
+fn unreadable_one(_status: &Value) -> Verdict {
+    Verdict {
+        reason: Reason::NotUnderstood.as_str().to_owned(),
+        conditions: vec![("Ready", false), ("Stalled", true)],
+        members: json!({"nextScheduleTime": null}),
+    }
 }
 
 async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, Reconciled), ApplyError> {
@@ -131,7 +142,7 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
     let tried = |make| context.memory.held(&uid, make, generation).is_none();
     if planned.make.iter().any(tried) {
         // What was seen may be old, and a Catalog is dear: the last word is the API server's.
-        let Some(current) = apply::current(&context.client, &schedule).await? else {
+        let Some(current) = catalogs::current(&context.client, &schedule).await? else {
             return Ok((REST, Reconciled::Ok));
         };
         if current.resource_version() != schedule.resource_version() {
@@ -154,7 +165,7 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
         context.announcer.tell(schedule.object_ref(&()), told);
     }
     for child in &planned.remove {
-        apply::delete(&context.client, &schedule, child).await?;
+        catalogs::delete(&context.client, &schedule, child).await?;
     }
     let outcome = match planned.standing.reason {
         Reason::Scheduled | Reason::Suspended => Reconciled::Ok,
@@ -181,7 +192,7 @@ async fn known(schedule: &CatalogSchedule, uid: &str, context: &Context) -> Resu
     let written = schedule.status.iter().flat_map(|status| &status.active);
     for name in written.chain(&unwritten) {
         if children.iter().all(|child| child.name != *name)
-            && let Some(child) = apply::child(&context.client, schedule, name).await?
+            && let Some(child) = catalogs::child(&context.client, schedule, name).await?
         {
             children.push(child);
         }
@@ -212,14 +223,14 @@ async fn carry_out(
         if !context.holding.is_held_now() {
             // It was away for a while: somebody else may lead.
             return Err(ApplyError::Stale {
-                schedule: schedule.name_any(),
+                object: apply::full_name(schedule),
             });
         }
         for child in &make.replaces {
-            apply::delete(&context.client, schedule, child).await?;
+            catalogs::delete(&context.client, schedule, child).await?;
         }
         let catalog = build::catalog(schedule, &make.name, make.slot, &planned.zone);
-        let made = apply::make(&context.client, schedule, &catalog).await;
+        let made = catalogs::make(&context.client, schedule, &catalog).await;
         settle(planned, &make, &made);
         let wait = match made {
             Made::New | Made::Found => {
@@ -249,14 +260,10 @@ async fn write(planned: &Plan, schedule: &CatalogSchedule, context: &Context) ->
         apply::status(&context.client, schedule, &planned.status).await
     } else {
         Err(ApplyError::Stale {
-            schedule: schedule.name_any(),
+            object: apply::full_name(schedule),
         })
     };
-    context.metrics.status_written(match &written {
-        Ok(()) => StatusOutcome::Ok,
-        Err(ApplyError::Stale { .. }) => StatusOutcome::Conflict,
-        Err(ApplyError::Api { .. }) => StatusOutcome::Error,
-    });
+    context.metrics.status_written(apply::outcome(&written));
     written
 }
 
@@ -267,12 +274,8 @@ fn after_error(
     error: &ApplyError,
     _context: Arc<Context>,
 ) -> Action {
-    match error {
-        // The change is on its way to us.
-        ApplyError::Stale { .. } => Action::requeue(Duration::from_millis(500)),
-        ApplyError::Api { .. } => {
-            warn!(schedule = object.name_any(), %error, "a CatalogSchedule could not be looked after");
-            Action::requeue(Duration::from_secs(5))
-        }
+    if let ApplyError::Api { .. } = error {
+        warn!(schedule = object.name_any(), %error, "a CatalogSchedule could not be looked after");
     }
+    Action::requeue(error.again())
 }
