@@ -37,24 +37,38 @@ impl Step {
 }
 
 enum Escape {
-    Is(Vec<u8>, usize),
+    /// Stands for something, and is so long.
+    Is(Plain, usize),
     Cut,
     None,
 }
 
+/// What an escape stands for.
+enum Plain {
+    Byte(u8),
+    Char(char),
+}
+
+impl Plain {
+    /// Its bytes, put into this place.
+    fn bytes<'a>(&self, place: &'a mut [u8; 4]) -> &'a [u8] {
+        match self {
+            Self::Byte(byte) => {
+                place[0] = *byte;
+                &place[..1]
+            }
+            Self::Char(it) => it.encode_utf8(place).as_bytes(),
+        }
+    }
+}
+
 impl Escape {
     fn byte(value: u32, length: usize) -> Self {
-        match u8::try_from(value) {
-            Ok(byte) => Self::Is(vec![byte], length),
-            Err(_) => Self::None,
-        }
+        u8::try_from(value).map_or(Self::None, |byte| Self::Is(Plain::Byte(byte), length))
     }
 
     fn char(value: u32, length: usize) -> Self {
-        match char::from_u32(value) {
-            Some(it) => Self::Is(it.to_string().into_bytes(), length),
-            None => Self::None,
-        }
+        char::from_u32(value).map_or(Self::None, |it| Self::Is(Plain::Char(it), length))
     }
 }
 
@@ -101,7 +115,7 @@ fn backslash(text: &[u8]) -> Escape {
         b'u' => return code_unit(text),
         _ => return Escape::None,
     };
-    Escape::Is(vec![plain], 2)
+    Escape::Is(Plain::Byte(plain), 2)
 }
 
 /// `\u{` and the digits of a character, as Rust and JavaScript write it.
@@ -178,7 +192,7 @@ fn entity(text: &[u8]) -> Escape {
             return value.map_or(Escape::None, |value| Escape::char(value, end + 1));
         }
     };
-    Escape::Is(plain.to_string().into_bytes(), end + 1)
+    Escape::Is(Plain::Char(plain), end + 1)
 }
 
 pub(super) struct Undone {
@@ -191,7 +205,7 @@ pub(super) fn undo(text: &[u8], step: Step) -> Undone {
     let mut bytes = Vec::with_capacity(text.len());
     let mut from = Vec::with_capacity(text.len() + 1);
     let mut complete = None;
-    let mut at = 0;
+    let (mut at, mut place) = (0, [0; 4]);
     while at < text.len() {
         let escape = if text[at] == step.sign() {
             step.read(&text[at..])
@@ -200,8 +214,9 @@ pub(super) fn undo(text: &[u8], step: Step) -> Undone {
         };
         match escape {
             Escape::Is(plain, length) => {
+                let plain = plain.bytes(&mut place);
                 from.extend(std::iter::repeat_n(at, plain.len()));
-                bytes.extend(plain);
+                bytes.extend_from_slice(plain);
                 at += length;
             }
             Escape::Cut | Escape::None => {

@@ -38,10 +38,11 @@ impl Redactors {
         if self.0.redactors.is_empty() {
             return Cow::Borrowed(text);
         }
-        let bytes = text.as_bytes();
-        let (views, mut found) = (views(bytes), Vec::new());
-        for redactor in &self.0.redactors {
-            redactor.find_in(bytes, &views, &mut found);
+        let mut found = Vec::new();
+        for view in views(text.as_bytes()) {
+            for redactor in &self.0.redactors {
+                redactor.find_in(&view, &mut found);
+            }
         }
         without(text, merged(found), &self.0.marker)
     }

@@ -37,54 +37,53 @@ impl View<'_> {
     }
 }
 
-/// All views of a text that differ from one another.
-pub(super) fn views(text: &[u8]) -> Vec<View<'_>> {
-    let mut views = vec![View {
+/// All views of a text that differ from one another, each made when it is asked for: one is several times as large as
+/// the text.
+pub(super) fn views(text: &[u8]) -> impl Iterator<Item = View<'_>> {
+    let plain = View {
         bytes: Cow::Borrowed(text),
         from: None,
         complete: text.len(),
-    }];
-    for way in WAYS {
-        let mut bytes = Cow::Borrowed(text);
-        let mut from: Vec<usize> = Vec::new();
-        let mut complete = text.len();
-        let mut changed = true;
-        for step in way {
-            if !bytes.contains(&step.sign()) {
-                changed = false;
-                break;
-            }
-            let undone = undo(&bytes, *step);
-            // Undecided is also what comes of something undecided, in part or as a whole.
-            let cut = |at: usize| {
-                let next = undone.from.partition_point(|origin| *origin < at);
-                match undone.from.get(next) {
-                    Some(origin) if *origin > at => {
-                        let across = undone.from[next - 1];
-                        undone.from.partition_point(|origin| *origin < across)
-                    }
-                    _ => next,
+    };
+    std::iter::once(plain).chain(WAYS.into_iter().filter_map(|way| view(text, way)))
+}
+
+/// A text as it reads once it is undone in this way; nothing, if it is then as in another way.
+fn view<'a>(text: &'a [u8], way: &[Step]) -> Option<View<'a>> {
+    let mut bytes = Cow::Borrowed(text);
+    let mut from: Vec<usize> = Vec::new();
+    let mut complete = text.len();
+    for step in way {
+        if !bytes.contains(&step.sign()) {
+            return None;
+        }
+        let undone = undo(&bytes, *step);
+        // Undecided is also what comes of something undecided, in part or as a whole.
+        let cut = |at: usize| {
+            let next = undone.from.partition_point(|origin| *origin < at);
+            match undone.from.get(next) {
+                Some(origin) if *origin > at => {
+                    let across = undone.from[next - 1];
+                    undone.from.partition_point(|origin| *origin < across)
                 }
-            };
-            complete = if complete < bytes.len() {
-                undone.complete.min(cut(complete))
-            } else {
-                undone.complete
-            };
-            from = if from.is_empty() {
-                undone.from
-            } else {
-                undone.from.into_iter().map(|at| from[at]).collect()
-            };
-            bytes = Cow::Owned(undone.bytes);
-        }
-        if changed {
-            views.push(View {
-                bytes,
-                from: Some(from),
-                complete,
-            });
-        }
+                _ => next,
+            }
+        };
+        complete = if complete < bytes.len() {
+            undone.complete.min(cut(complete))
+        } else {
+            undone.complete
+        };
+        from = if from.is_empty() {
+            undone.from
+        } else {
+            undone.from.into_iter().map(|at| from[at]).collect()
+        };
+        bytes = Cow::Owned(undone.bytes);
     }
-    views
+    Some(View {
+        bytes,
+        from: Some(from),
+        complete,
+    })
 }
