@@ -82,23 +82,51 @@ pub(super) fn any<K: Ours>(client: &Client, namespace: &str) -> Api<DynamicObjec
     Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
 
-/// Asks the API server, within a time.
+/// Why the API server has not done what it was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The status of its answer; none, if there was no answer.
+    pub(super) code: Option<u16>,
+    /// Its word for that.
+    pub(super) reason: String,
+    /// For people.
+    pub(super) message: String,
+}
+
+/// Waits for an answer of the API server, within a time.
+pub(super) async fn answered<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
+    let message = match timeout(ANSWER, call).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => {
+            return Err(Refusal {
+                code: Some(status.code),
+                reason: status.reason,
+                message: status.message,
+            });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
+    };
+    Err(Refusal {
+        code: None,
+        reason: String::new(),
+        message,
+    })
+}
+
+/// As [`answered`], with an error that says what was asked.
 pub(super) async fn ask<T>(
     what: &'static str,
     object: String,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApplyError> {
-    let message = match timeout(ANSWER, call).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => return Err(ApplyError::Stale { object }),
-        Ok(Err(kube::Error::Api(status))) => status.message,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer in {} s", ANSWER.as_secs()),
-    };
-    Err(ApplyError::Api {
-        what,
-        object,
-        message,
+    answered(call).await.map_err(|refusal| match refusal.code {
+        Some(409) => ApplyError::Stale { object },
+        _ => ApplyError::Api {
+            what,
+            object,
+            message: refusal.message,
+        },
     })
 }
 

@@ -100,9 +100,7 @@ async fn reconcile(
     let began = Instant::now();
     let result = match &object.0 {
         Ok(catalog) => {
-            let span = info_span!("reconcile", catalog = %format_args!(
-                "{}/{}", catalog.namespace().unwrap_or_default(), catalog.name_any()
-            ));
+            let span = info_span!("reconcile", catalog = %apply::full_name(catalog));
             Box::pin(look(catalog, &context)).instrument(span).await
         }
         Err(unreadable) => {

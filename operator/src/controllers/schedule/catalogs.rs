@@ -1,31 +1,12 @@
 //! What is asked of the API server for the Catalogs of a schedule, each within a time. Must not know why.
 
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions, PropagationPolicy};
-use kube::core::Status;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::time::timeout;
 
 use super::children::{Child, controller};
 use super::plan::Made;
 use crate::api::{Catalog, CatalogSchedule, MANAGER};
-use crate::controllers::ANSWER;
-use crate::controllers::apply::{self, ApplyError};
-
-/// An answer of the API server, or why there is none.
-enum Answer<T> {
-    Right(T),
-    Wrong(Box<Status>),
-    None(String),
-}
-
-async fn ask<T>(call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
-    match timeout(ANSWER, call).await {
-        Ok(Ok(answer)) => Answer::Right(answer),
-        Ok(Err(kube::Error::Api(status))) => Answer::Wrong(status),
-        Ok(Err(error)) => Answer::None(error.to_string()),
-        Err(_) => Answer::None(format!("no answer in {} s", ANSWER.as_secs())),
-    }
-}
+use crate::controllers::apply::{self, ApplyError, answered};
 
 /// The schedule as it is, whatever a watch has told so far; none, if it is gone or another one.
 pub(super) async fn current(
@@ -71,20 +52,20 @@ pub(super) async fn make(client: &Client, schedule: &CatalogSchedule, catalog: &
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match ask(api.create(&params, catalog)).await {
-        Answer::Right(_) => Made::New,
-        Answer::Wrong(status) if status.code == 409 && status.reason == "AlreadyExists" => {
-            match ask(any(client, schedule).get_opt(&catalog.name_any())).await {
-                Answer::Right(Some(object)) if is_of(&object, schedule) => Made::Found,
-                Answer::Right(Some(_)) => Made::Foreign,
-                Answer::Right(None) => Made::Failed("it was there, and is gone".to_owned()),
-                Answer::Wrong(status) => Made::Failed(status.message.clone()),
-                Answer::None(why) => Made::Failed(why),
+    let Err(refusal) = answered(api.create(&params, catalog)).await else {
+        return Made::New;
+    };
+    match refusal.code {
+        Some(409) if refusal.reason == "AlreadyExists" => {
+            match answered(any(client, schedule).get_opt(&catalog.name_any())).await {
+                Ok(Some(object)) if is_of(&object, schedule) => Made::Found,
+                Ok(Some(_)) => Made::Foreign,
+                Ok(None) => Made::Failed("it was there, and is gone".to_owned()),
+                Err(refusal) => Made::Failed(refusal.message),
             }
         }
-        Answer::Wrong(status) if matches!(status.code, 400 | 422) => Made::Refused(status.message.clone()),
-        Answer::Wrong(status) => Made::Failed(status.message.clone()),
-        Answer::None(why) => Made::Failed(why),
+        Some(400 | 422) => Made::Refused(refusal.message),
+        _ => Made::Failed(refusal.message),
     }
 }
 
@@ -102,19 +83,14 @@ pub(super) async fn delete(
         }),
         ..DeleteParams::default()
     };
-    match ask(any(client, schedule).delete(&child.name, &params)).await {
-        Answer::Right(_) => Ok(()),
+    match answered(any(client, schedule).delete(&child.name, &params)).await {
+        Ok(_) => Ok(()),
         // It is gone, or another one has its name.
-        Answer::Wrong(status) if matches!(status.code, 404 | 409) => Ok(()),
-        Answer::Wrong(status) => Err(refused(child, status.message.clone())),
-        Answer::None(why) => Err(refused(child, why)),
-    }
-}
-
-fn refused(child: &Child, message: String) -> ApplyError {
-    ApplyError::Api {
-        what: "deleting",
-        object: child.name.clone(),
-        message,
+        Err(refusal) if matches!(refusal.code, Some(404 | 409)) => Ok(()),
+        Err(refusal) => Err(ApplyError::Api {
+            what: "deleting",
+            object: child.name.clone(),
+            message: refusal.message,
+        }),
     }
 }

@@ -93,9 +93,7 @@ async fn reconcile(
     let began = Instant::now();
     let result = match &object.0 {
         Ok(schedule) => {
-            let span = info_span!("reconcile", schedule = %format_args!(
-                "{}/{}", schedule.namespace().unwrap_or_default(), schedule.name_any()
-            ));
+            let span = info_span!("reconcile", schedule = %apply::full_name(schedule));
             Box::pin(look(schedule, &context)).instrument(span).await
         }
         Err(unreadable) => {
