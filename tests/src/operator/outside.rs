@@ -39,7 +39,7 @@ impl Operator {
         if !cluster.own {
             return None;
         }
-        let name = format!("cataloger-e2e-{}-{what}", std::process::id());
+        let name = Self::name_of(what);
         let janitor = janitor(&name, &[]);
         let mut objects = manifests::renamed(&rendered().await, &name);
         let pods = ["Deployment", "PodDisruptionBudget", "Service", "ConfigMap"];

@@ -199,9 +199,10 @@ impl<'a> Tenant<'a> {
         let began = tokio::time::Instant::now();
         loop {
             let events = self.events(name).await;
-            if events.iter().any(|(it, _)| it == reason) || began.elapsed() > PATIENCE {
+            if events.iter().any(|(it, _)| it == reason) {
                 return events;
             }
+            assert!(began.elapsed() < PATIENCE, "{name}: no {reason}: {events:#?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

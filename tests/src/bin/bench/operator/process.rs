@@ -222,7 +222,7 @@ impl Process {
         rested.unwrap_or_else(|_| panic!("it does not come to rest: {}", self.told()));
     }
 
-    /// Ends it in good order, with all that it has made. The namespaces go with this process.
+    /// Ends it in good order, with all that it has made. The namespaces go after it.
     pub(super) async fn end(mut self) {
         let catalogs = self.catalogs();
         catalogs
