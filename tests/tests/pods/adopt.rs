@@ -1,12 +1,16 @@
 //! Whoever comes next finds the sandbox of a run, and goes on with it; what nobody needs is swept away.
 
+use std::time::Duration;
+
 use cataloger::sandbox::client::{Attach, Client, Timing};
-use cataloger::sandbox::pod::{PodSandbox, sweep};
+use cataloger::sandbox::pod::{PodOptions, PodSandbox, sweep};
 use cataloger::sandbox::{BootId, Sandbox, SandboxError, Variables};
 use cataloger_tests::cluster::{Cluster, SANDBOXES};
 use cataloger_tests::place::identity;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 
 use crate::{bare, on_the_cluster, open, output};
 
@@ -16,6 +20,7 @@ on_the_cluster!(
     ends_well_when_it_is_told,
     leaves_nothing_behind,
     sweeps_only_what_nobody_needs,
+    sweeps_the_others_when_one_stays,
 );
 
 async fn goes_on_with_what_is_there(cluster: Cluster) {
@@ -90,12 +95,14 @@ async fn leaves_nothing_behind(cluster: Cluster) {
     sandbox.close().await.expect("once more does no harm");
 }
 
+fn installed(cluster: &Cluster, installation: &str) -> PodOptions {
+    let mut options = bare(cluster);
+    options.owner.installation = format!("{installation}-{}", std::process::id());
+    options
+}
+
 async fn sweeps_only_what_nobody_needs(cluster: Cluster) {
-    let installed = |installation: &str| {
-        let mut options = bare(&cluster);
-        options.owner.installation = format!("{installation}-{}", std::process::id());
-        options
-    };
+    let installed = |installation| installed(&cluster, installation);
     let (dead, alive, foreign) = tokio::join!(
         open(installed("sweep")),
         open(installed("sweep")),
@@ -115,4 +122,39 @@ async fn sweeps_only_what_nobody_needs(cluster: Cluster) {
     assert_eq!(output(&foreign, 1, "1").await, "1\n");
     alive.close().await.unwrap();
     foreign.close().await.unwrap();
+}
+
+async fn sweeps_the_others_when_one_stays(cluster: Cluster) {
+    let options = || installed(&cluster, "stays");
+    let (one, other) = tokio::join!(open(options()), open(options()));
+    let mut both = [one.unwrap(), other.unwrap()];
+    both.sort_by(|one, other| one.name().cmp(other.name()));
+    let [stuck, other] = &both;
+    let (pods, params) = (cluster.pods(), PatchParams::default());
+    let held = async |by: &[&str]| {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": by}}));
+        pods.patch(stuck.name(), &params, &patch).await.unwrap();
+    };
+    held(&["cataloger-tests.dev/held"]).await;
+    let mut patience = options().patience;
+    patience.end = Duration::from_secs(10);
+    let installation = &stuck.owner().installation;
+    let sweep = async || {
+        sweep(&cluster.operator, SANDBOXES, installation, &patience, |_, _| {
+            false
+        })
+        .await
+    };
+
+    let error = sweep().await.expect_err("one stays");
+    assert!(error.message.contains(stuck.name()), "{error}");
+    assert!(pods.get_opt(other.name()).await.unwrap().is_none());
+    let policies: Api<NetworkPolicy> = Api::namespaced(cluster.admin.clone(), SANDBOXES);
+    assert!(policies.get_opt(other.name()).await.unwrap().is_none());
+    assert!(policies.get_opt(stuck.name()).await.unwrap().is_some());
+
+    held(&[]).await;
+    sweep().await.expect("nothing holds it any more");
+    assert!(pods.get_opt(stuck.name()).await.unwrap().is_none());
+    assert!(policies.get_opt(stuck.name()).await.unwrap().is_none());
 }

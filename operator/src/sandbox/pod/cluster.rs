@@ -40,7 +40,8 @@ pub struct Patience {
     pub start: Duration,
     /// With an image that can't be had.
     pub trouble: Duration,
-    /// To disappear, once it was told to.
+    /// To disappear, once it was told to. After an outage of the API server a kubelet asks again only up to a
+    /// minute after it is back, and has not heard of it until then.
     pub end: Duration,
 }
 
@@ -49,7 +50,7 @@ impl Default for Patience {
         Self {
             start: Duration::from_mins(5),
             trouble: Duration::from_mins(1),
-            end: Duration::from_mins(1),
+            end: Duration::from_mins(2),
         }
     }
 }

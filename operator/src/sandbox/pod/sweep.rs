@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use tracing::info;
@@ -13,6 +14,9 @@ use super::Patience;
 use super::cluster::Cluster;
 use super::manifest::{CATALOG_UID, COMPONENT, INSTALLATION, RUN};
 use crate::sandbox::NotStarted;
+
+/// How many Pods are waited for at once: one whose node is gone must not keep the others from going.
+const AT_ONCE: usize = 16;
 
 /// What a sweep has removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,7 +28,7 @@ pub struct Swept {
 }
 
 /// Removes the Pods and policies of an installation in a namespace whose run does not live, by the UID of its
-/// Catalog and its name. What is not this installation's stays.
+/// Catalog and its name. What is not this installation's stays. What can't be removed keeps nothing else from it.
 pub async fn sweep(
     client: &Client,
     namespace: &str,
@@ -35,22 +39,32 @@ pub async fn sweep(
     let cluster = Cluster::new(client, namespace);
     let (component, sandbox) = COMPONENT;
     let selector = format!("{component}={sandbox},{INSTALLATION}={installation}");
-    let mut swept = Swept::default();
     // Policies first: one that is made between the two questions has no Pod yet, and must not look abandoned.
     let policies = cluster.policies(&selector).await?;
-    let mut kept = BTreeSet::new();
-    for pod in cluster.labelled(&selector).await? {
-        let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else {
-            continue;
-        };
-        if alive(&pod.metadata, &lives) {
-            kept.insert(name.clone());
-            continue;
+    let (living, abandoned): (Vec<_>, Vec<_>) = (cluster.labelled(&selector).await?.into_iter())
+        .map(|pod| pod.metadata)
+        .partition(|pod| alive(pod, &lives));
+    let mut kept: BTreeSet<String> = living.into_iter().filter_map(|pod| pod.name).collect();
+    let mut swept = Swept::default();
+    let mut stays = None;
+    let named = abandoned.into_iter().filter_map(|pod| pod.name.zip(pod.uid));
+    let mut removed = stream::iter(named)
+        .map(async |(name, uid)| {
+            info!(namespace, name, "a sandbox whose run has ended is removed");
+            (cluster.remove(&name, &uid, patience).await, name)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((removed, name)) = removed.next().await {
+        match removed {
+            Ok(()) => swept.pods.push(name),
+            Err(error) => {
+                // Its policy holds it.
+                kept.insert(name);
+                stays.get_or_insert(error);
+            }
         }
-        info!(namespace, name, "a sandbox whose run has ended is removed");
-        cluster.remove(name, uid, patience).await?;
-        swept.pods.push(name.clone());
     }
+    drop(removed);
     for policy in policies {
         let Some(name) = &policy.metadata.name else {
             continue;
@@ -60,7 +74,7 @@ pub async fn sweep(
             swept.policies.push(name.clone());
         }
     }
-    Ok(swept)
+    stays.map_or(Ok(swept), Err)
 }
 
 fn alive(metadata: &ObjectMeta, lives: &impl Fn(&str, &str) -> bool) -> bool {
