@@ -79,6 +79,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [create, patch]
 {{- end -}}
 
+{{/* The ModelProvider of Catalogs that name none, and its key, where no Catalogs are looked at. */}}
+{{- define "cataloger.provider" -}}
+- apiGroups: [cataloger.dev]
+  resources: [modelproviders]
+  verbs: [get, list, watch]
+- apiGroups: [cataloger.dev]
+  resources: [modelproviders/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end -}}
+
 {{/* A database that is a Service of the cluster becomes its Pods, in the policy of a sandbox. */}}
 {{- define "cataloger.services" -}}
 - apiGroups: [""]

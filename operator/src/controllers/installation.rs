@@ -34,7 +34,7 @@ pub enum InstallationError {
     },
     /// It is not what was made.
     #[error(
-        "the Secret {secret} does not hold 32 bytes in its key {KEY}: delete it while no run is under way, and it is made anew"
+        "the Secret {secret} does not hold 32 bytes in its key {KEY}: empty it while no run is under way, and it is filled anew: kubectl patch secret NAME --namespace NAMESPACE -p '{{\"data\":null}}'"
     )]
     Damaged {
         /// Namespace and name.

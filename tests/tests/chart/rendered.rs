@@ -296,6 +296,55 @@ async fn the_operators_policy_lets_out_what_the_values_name() {
     assert!(policy["spec"]["ingress"][0]["from"].is_array());
 }
 
+/// Where only some namespaces are listed: the `ModelProvider` of all may be in another one, and events are told of the
+/// operator's own Pod.
+#[tokio::test]
+async fn what_it_looks_at_beside_the_listed_namespaces_is_granted() {
+    let granted = |objects: &[Value], namespace: &str, name: &str| {
+        let role = objects.iter().find(|object| {
+            let metadata = &object["metadata"];
+            object["kind"] == "Role" && metadata["namespace"] == namespace && metadata["name"] == name
+        });
+        role.map(|role| role["rules"].clone())
+    };
+    let objects = template(&ALL).await;
+    let provider = json!([
+        {"apiGroups": ["cataloger.dev"], "resources": ["modelproviders"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["cataloger.dev"], "resources": ["modelproviders/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    ]);
+    assert_eq!(granted(&objects, "platform", "docs-provider"), Some(provider));
+    let events =
+        json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]});
+    let own = granted(&objects, "cataloger-system", "docs-own").expect("a Role");
+    assert!(own.as_array().unwrap().contains(&events), "{own}");
+
+    // Once is enough: where Catalogs are looked at all of that is granted.
+    let listed = r#"watchNamespaces=["platform","cataloger-system"]"#;
+    let everywhere = "watchNamespaces=[]";
+    for more in [listed, everywhere] {
+        let objects = template(&[&ALL[..], &[more]].concat()).await;
+        assert_eq!(granted(&objects, "platform", "docs-provider"), None, "{more}");
+        let own = granted(&objects, "cataloger-system", "docs-own").expect("a Role");
+        assert!(!own.as_array().unwrap().contains(&events), "{own}");
+    }
+}
+
+/// Prompts that somebody has named have to be there; nobody has to have any.
+#[tokio::test]
+async fn prompts_that_are_named_are_not_optional() {
+    let named = r#"prompts.existingConfigMap="ours""#;
+    for (value, optional) in [(None, true), (Some(named), false)] {
+        let objects = template(value.as_slice()).await;
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let volume = &deployment["spec"]["template"]["spec"]["volumes"][0];
+        assert_eq!(volume["configMap"]["optional"], optional, "{volume}");
+    }
+}
+
 #[tokio::test]
 async fn what_it_keeps_and_what_it_takes_with_it() {
     let objects = template(&[]).await;

@@ -29,6 +29,7 @@ async fn rights_are_given_in_the_namespaces_that_are_listed_and_nowhere_else() {
         "sales/docs-services",
         "finance/docs-services",
         "databases/docs-services",
+        "platform/docs-provider",
         "docs-sandboxes/docs-sandboxes",
         "finance/docs-sandboxes",
         "cataloger-system/docs-own",
