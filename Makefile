@@ -2,17 +2,21 @@
 
 # Always the whole workspace is built: part of it would have its dependencies built once more, with other features.
 
-.PHONY: help demo session test images bench torture killsweep cluster cluster-down deploy
+.PHONY: help compiler demo session test images bench torture killsweep cluster cluster-down deploy
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: ## a sample database, cataloged twice without a key or a network (first time: about 8 minutes)
+# What cargo links with. Scripts that build see to it themselves.
+compiler:
+	@tests/prepare --compiler
+
+demo: compiler ## a sample database, cataloged twice without a key or a network (first time: about 8 minutes)
 	@sandbox-image/environment >/dev/null
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/demo target/debug/cataloger $(CURDIR)/target/demo
 
-session: ## a live Python session over a sample database, as the agent has it
+session: compiler ## a live Python session over a sample database, as the agent has it
 	@sandbox-image/environment >/dev/null
 	@cargo build --quiet --locked --workspace --bins
 	@docs/examples/session target/debug/cataloger
@@ -26,16 +30,16 @@ images: ## the images of the sandbox and of the operator, and what is in them, i
 	@image=$$(operator/image --image | tail -n 1) && \
 	  sandbox-image/sbom "$$image" target/images/cataloger-operator.spdx.json && printf '%s\n' "$$image"
 
-bench: ## figures and ratios of the sandbox, of runs, of large catalogs and of the operator (about 25 minutes, half of it the build)
+bench: compiler ## figures and ratios of the sandbox, of runs, of large catalogs and of the operator (about 25 minutes, half of it the build)
 	@cargo build --quiet --locked --release --workspace --bins
 	@target/release/bench
 
-torture: ## 10,000 calls over streams that are cut at random, and 2,000 over exec (about 8 minutes)
+torture: compiler ## 10,000 calls over streams that are cut at random, and 2,000 over exec (about 8 minutes)
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/torture
 	@target/debug/torture --pods --calls 2000
 
-killsweep: ## the operator killed at every write of a run, before and after it, and 300 random faults over 30 runs (about 35 minutes)
+killsweep: compiler ## the operator killed at every write of a run, before and after it, and 300 random faults over 30 runs (about 35 minutes)
 	@cargo build --quiet --locked --workspace --bins
 	@target/debug/killsweep
 	@target/debug/killsweep --faults 300 --runs 30
