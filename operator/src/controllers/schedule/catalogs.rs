@@ -69,12 +69,22 @@ pub(super) async fn make(client: &Client, schedule: &CatalogSchedule, catalog: &
     }
 }
 
-/// Deletes a Catalog, if it is still the one that was seen. Its run is stopped with it.
-pub(super) async fn delete(
+/// Deletes Catalogs. One that can't be deleted keeps no other from it; the first of those is told.
+pub(super) async fn delete_all(
     client: &Client,
     schedule: &CatalogSchedule,
-    child: &Child,
+    children: &[Child],
 ) -> Result<(), ApplyError> {
+    let mut all = Ok(());
+    for child in children {
+        let deleted = delete(client, schedule, child).await;
+        all = all.and(deleted);
+    }
+    all
+}
+
+/// Deletes a Catalog, if it is still the one that was seen. Its run is stopped with it.
+async fn delete(client: &Client, schedule: &CatalogSchedule, child: &Child) -> Result<(), ApplyError> {
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
         preconditions: Some(Preconditions {

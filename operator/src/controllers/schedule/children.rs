@@ -2,7 +2,7 @@
 //!
 //! Must not know when one is due.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
@@ -88,7 +88,8 @@ pub(super) struct Children {
     complete: switch::Sender<usize>,
 }
 
-type Names = BTreeSet<(String, String)>;
+/// Whose they are: by the UID of the schedule and their own names.
+type Owners = BTreeMap<(String, String), Owner>;
 
 impl Children {
     pub(super) fn new() -> Self {
@@ -125,7 +126,7 @@ impl Children {
         };
         let ours = watcher::Config::default().labels(SCHEDULE);
         let mut events = watcher(api, ours).default_backoff().boxed();
-        let (mut there, mut listed) = (Names::new(), Names::new());
+        let (mut there, mut listed) = (Owners::new(), Owners::new());
         let mut first = true;
         while let Some(event) = events.next().await {
             match event {
@@ -134,24 +135,23 @@ impl Children {
                     listed.extend(self.put(&object, &tell));
                 }
                 Ok(Event::InitDone) => {
-                    for gone in there.difference(&listed) {
-                        self.forget(gone);
+                    let before = std::mem::replace(&mut there, std::mem::take(&mut listed));
+                    for (gone, owner) in before {
+                        if !there.contains_key(&gone) {
+                            self.forget(&gone);
+                            tell(owner);
+                        }
                     }
-                    there = std::mem::take(&mut listed);
                     if std::mem::take(&mut first) {
                         self.complete.send_modify(|done| *done += 1);
                     }
                 }
                 Ok(Event::Apply(object)) => there.extend(self.put(&object, &tell)),
                 Ok(Event::Delete(object)) => {
-                    if let Some((uid, owner)) = controller(&object.metadata) {
-                        let gone = (uid.to_owned(), object.name_any());
+                    if let Some((gone, owner)) = owned(&object) {
                         self.forget(&gone);
                         there.remove(&gone);
-                        tell(Owner {
-                            namespace: object.namespace().unwrap_or_default(),
-                            name: owner.to_owned(),
-                        });
+                        tell(owner);
                     }
                 }
                 Err(error) => warn!(%error, "the Catalogs of schedules can't be watched now"),
@@ -159,25 +159,21 @@ impl Children {
         }
     }
 
-    /// Whose it is, by UID, and its name.
-    fn put(&self, object: &DynamicObject, tell: &impl Fn(Owner)) -> Option<(String, String)> {
-        let (uid, owner) = controller(&object.metadata)?;
+    /// Whose it is.
+    fn put(&self, object: &DynamicObject, tell: &impl Fn(Owner)) -> Option<((String, String), Owner)> {
+        let (key, owner) = owned(object)?;
         let child = Child::read(object);
         let mut all = self.lock();
-        let siblings = all.entry(uid.to_owned()).or_default();
+        let siblings = all.entry(key.0.clone()).or_default();
         let known = siblings.get(&child.name);
         // Each turn of a run changes a Catalog: of no use here.
         let news = known != Some(&child);
-        let key = (uid.to_owned(), child.name.clone());
         siblings.insert(child.name.clone(), child);
         drop(all);
         if news {
-            tell(Owner {
-                namespace: object.namespace().unwrap_or_default(),
-                name: owner.to_owned(),
-            });
+            tell(owner.clone());
         }
-        Some(key)
+        Some((key, owner))
     }
 
     fn forget(&self, (uid, name): &(String, String)) {
@@ -189,4 +185,14 @@ impl Children {
             }
         }
     }
+}
+
+/// Whose a Catalog is, if it is of a schedule: by UID and its own name, and for who looks at it.
+fn owned(object: &DynamicObject) -> Option<((String, String), Owner)> {
+    let (uid, owner) = controller(&object.metadata)?;
+    let whose = Owner {
+        namespace: object.namespace().unwrap_or_default(),
+        name: owner.to_owned(),
+    };
+    Some(((uid.to_owned(), object.name_any()), whose))
 }

@@ -162,9 +162,7 @@ async fn look(cached: &CatalogSchedule, context: &Context) -> Result<(Duration, 
     for told in std::mem::take(&mut planned.news) {
         context.announcer.tell(schedule.object_ref(&()), told);
     }
-    for child in &planned.remove {
-        catalogs::delete(&context.client, &schedule, child).await?;
-    }
+    catalogs::delete_all(&context.client, &schedule, &planned.remove).await?;
     let outcome = match planned.standing.reason {
         Reason::Scheduled | Reason::Suspended => Reconciled::Ok,
         Reason::AlreadyActive => Reconciled::Waiting,
@@ -224,11 +222,13 @@ async fn carry_out(
                 object: apply::full_name(schedule),
             });
         }
-        for child in &make.replaces {
-            catalogs::delete(&context.client, schedule, child).await?;
-        }
-        let catalog = build::catalog(schedule, &make.name, make.slot, &planned.zone);
-        let made = catalogs::make(&context.client, schedule, &catalog).await;
+        let made = match catalogs::delete_all(&context.client, schedule, &make.replaces).await {
+            Ok(()) => {
+                let catalog = build::catalog(schedule, &make.name, make.slot, &planned.zone);
+                catalogs::make(&context.client, schedule, &catalog).await
+            }
+            Err(error) => Made::Failed(error.to_string()),
+        };
         settle(planned, &make, &made);
         let wait = match made {
             Made::New | Made::Found => {

@@ -70,8 +70,12 @@ pub async fn sweep(
             continue;
         };
         if !alive(&policy.metadata, &lives) && !kept.contains(name) {
-            cluster.lift(name).await?;
-            swept.policies.push(name.clone());
+            match cluster.lift(name).await {
+                Ok(()) => swept.policies.push(name.clone()),
+                Err(error) => {
+                    stays.get_or_insert(error);
+                }
+            }
         }
     }
     stays.map_or(Ok(swept), Err)

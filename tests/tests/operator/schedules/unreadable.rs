@@ -91,6 +91,14 @@ async fn one_that_cannot_be_read_is_told_so_and_disturbs_nobody() {
         .await
         .expect("it is taken");
     stands(&tenant, &odd, "Suspended").await;
+    let mended = any.get(&odd).await.expect("it is there");
+    let conditions = mended.data["status"]["conditions"].as_array().expect("a list");
+    let stalled = conditions.iter().find(|it| it["type"] == "Stalled");
+    assert_eq!(
+        stalled.map(|it| &it["status"]),
+        Some(&json!("False")),
+        "{mended:#?}"
+    );
     for name in [odd, other] {
         any.delete(&name, &DeleteParams::default())
             .await

@@ -151,12 +151,17 @@ pub(in crate::controllers::schedule) fn conclude(
                 .map_or_else(|| Time(whole_second(now)), |it| it.last_transition_time.clone()),
         }
     };
-    // Both are there only while they are true, as kstatus wants it.
+    // Both are there once they were true, and stay: what was told of one that could not be read was no apply, and an
+    // apply that leaves it out does not remove it.
     plan.status.conditions = vec![condition("Ready", reason.ready())];
-    if reason == Reason::CreateFailed {
-        plan.status.conditions.push(condition("Reconciling", "True"));
-    }
-    if reason.is_stalled() {
-        plan.status.conditions.push(condition("Stalled", "True"));
+    let others = [
+        ("Reconciling", reason == Reason::CreateFailed),
+        ("Stalled", reason.is_stalled()),
+    ];
+    for (kind, holds) in others {
+        if holds || before.iter().any(|it| it.type_ == kind) {
+            let truth = if holds { "True" } else { "False" };
+            plan.status.conditions.push(condition(kind, truth));
+        }
     }
 }
