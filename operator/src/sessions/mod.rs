@@ -8,7 +8,7 @@ mod progress;
 pub mod queue;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -180,8 +180,8 @@ impl Sessions {
     pub fn start(&self, assignment: Assignment) {
         let key = assignment.key.clone();
         let progress = Arc::new(Mutex::new(Progress::of(&assignment)));
-        let cancel = self.0.hand_over.child_token();
-        let abandon = CancellationToken::new();
+        let cancel = CancellationToken::new();
+        let hand_over = self.0.hand_over.child_token();
         {
             let mut entries = lock(&self.0.entries);
             if entries.contains_key(&key.uid) {
@@ -192,7 +192,7 @@ impl Sessions {
                 key: key.clone(),
                 began: Instant::now(),
                 progress: Arc::clone(&progress),
-                cancel: abandon.clone(),
+                cancel: cancel.clone(),
                 stop: None,
                 ended: None,
             };
@@ -204,10 +204,7 @@ impl Sessions {
             // Nobody hears it any more when all ends.
             move || drop(sender.send(key.clone()))
         };
-        let tokens = session::Tokens {
-            cancel: abandon,
-            hand_over: cancel,
-        };
+        let tokens = session::Tokens { cancel, hand_over };
         let observer = Arc::new(self.0.metrics.run_observer());
         let span = info_span!("run", catalog = %key, run = tracing::field::Empty);
         let driven = Box::pin(session::drive(
@@ -254,11 +251,12 @@ impl Sessions {
         }
     }
 
-    /// Tells a session to stop, and to take its sandbox with it.
+    /// Tells a session to stop, and to take its sandbox with it. Why it was told first counts, unless its Catalog has
+    /// gone since: nobody waits for its end then.
     pub fn stop(&self, uid: &str, why: Stop) {
         let mut entries = lock(&self.0.entries);
         if let Some(entry) = entries.get_mut(uid)
-            && entry.stop.is_none()
+            && (entry.stop.is_none() || why == Stop::Deleted)
             && entry.ended.is_none()
         {
             tracing::info!(catalog = %entry.key, ?why, "a session is told to stop");
@@ -293,12 +291,11 @@ impl Sessions {
         }
     }
 
-    /// Whose sessions there are.
-    pub fn keys(&self) -> Vec<Key> {
-        lock(&self.0.entries)
-            .values()
-            .map(|entry| entry.key.clone())
-            .collect()
+    /// Whose sessions there are, and who has a place or waits for one.
+    pub fn keys(&self) -> BTreeSet<Key> {
+        let mut keys: BTreeSet<Key> = lock(&self.0.queue).keys().cloned().collect();
+        keys.extend(lock(&self.0.entries).values().map(|entry| entry.key.clone()));
+        keys
     }
 
     /// Has all sessions stop where others can go on, and waits for that, but no longer than this.

@@ -82,6 +82,12 @@ impl<K: Ord + Clone> Queue<K> {
         promoted
     }
 
+    /// Who has a place, or waits for one.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        let waiting = self.waiting.iter().map(|waiter| &waiter.key);
+        self.granted.keys().chain(waiting)
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -194,6 +200,7 @@ mod tests {
         assert_eq!(queue.leave(&"b1"), ["a3"]);
         assert_eq!(queue.leave(&"nobody"), [""; 0]);
         assert_eq!((queue.granted(), queue.waiting()), (2, 1));
+        assert_eq!(queue.keys().collect::<Vec<_>>(), [&"a2", &"a3", &"a4"]);
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use cataloger::api::Catalog;
+use cataloger::api::catalog::Phase;
 use cataloger_tests::author::{Asker, place};
 use cataloger_tests::cluster::apply;
 use cataloger_tests::model_server::ModelServer;
-use cataloger_tests::operator::{NODE, Operator, PATIENCE, Settings, condition, handled, is};
+use cataloger_tests::operator::{NODE, Operator, PATIENCE, Settings, condition, handled, is, phase};
 use cataloger_tests::served::Served;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::{anthropic, model, saying};
+use crate::{anthropic, model, saying, slow};
 
 /// How often it is looked whether the prompts are there.
 const LOOK: Duration = Duration::from_secs(2);
@@ -187,4 +188,28 @@ async fn changed_prompts_are_heeded_without_a_restart() {
         states.is_some_and(|all| all.iter().all(|it| it.restart_count == 0)),
         "{states:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_suspended_stops_also_while_its_prompts_are_gone() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let author = slow(3);
+    let turns = author.catalog.len() + author.summary.len();
+    let server = model(author).await;
+    let name = tenant.unique("prompted");
+    tenant.apply(telling(&name, "Mine, for a while.")).await;
+    let mut choice = anthropic(&tenant, &server).await;
+    choice["prompts"] = json!({"configMapRef": {"name": name}});
+    tenant.begin(&name, &shop.reader(), choice).await;
+    server.asked(1).await;
+    let prompts: Api<ConfigMap> = Api::namespaced(operator.cluster.admin.clone(), &tenant.namespace);
+    prompts.delete(&name, &DeleteParams::default()).await.unwrap();
+    tenant.patch(&name, json!({"spec": {"suspend": true}})).await;
+    tenant
+        .until(&name, "suspended", |it| phase(it) == Some(Phase::Suspended))
+        .await;
+    assert!(server.requests().len() < turns, "{:#?}", server.requests());
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions::{self, Facts, Problem};
-use super::due::{FOLLOW, Next, QUEUED, Sight, expiry, is, is_under_way, next, patience};
+use super::due::{FOLLOW, Next, QUEUED, Sight, expiry, is, is_under_way, meanwhile, next, patience};
 use super::lifecycle::{self, Summary};
 use super::reason::Reason;
 use super::validate::{self, Valid};
@@ -87,19 +87,21 @@ pub(super) async fn decide(
                 }
             }
         }
-        Err(why) if matches!(sight, Sight::Running { .. }) => {
-            then = if why.passes {
-                Next::Follow
-            } else {
-                Next::Stop(Stop::Replaced)
-            };
-        }
         Err(why) => {
-            context.sessions.leave(key);
-            stand_still(&mut status, spec.suspend, why, now);
-            // What is wrong with the next run is nothing to one that has ended.
-            if !spec.suspend {
-                then = expiry(validate::ttl(spec), &status, now);
+            if let Sight::Running { elapsed, stopping } = sight {
+                then = if why.passes {
+                    let timeout = spec.limits.timeout.into();
+                    meanwhile((spec.suspend, timeout), &status, (elapsed, stopping), now)
+                } else {
+                    Next::Stop(Stop::Replaced)
+                };
+            } else {
+                context.sessions.leave(key);
+                stand_still(&mut status, spec.suspend, why, now);
+                // What is wrong with the next run is nothing to one that has ended.
+                if !spec.suspend {
+                    then = expiry(validate::ttl(spec), &status, now);
+                }
             }
         }
     }

@@ -89,12 +89,11 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
     let run = status.run.as_ref();
     let same = |run: &RunStatus| run.fingerprint.as_deref() == Some(&wanted.fingerprint);
     if let Sight::Running { elapsed, stopping } = sight {
-        return match run {
-            _ if stopping => Next::Follow,
-            _ if wanted.suspend => Next::Stop(Stop::Suspended),
-            Some(run) if !same(run) => Next::Stop(Stop::Replaced),
-            Some(run) if is_overdue(run, wanted, elapsed, now) => Next::Stop(Stop::Overdue),
-            _ => Next::Follow,
+        let replaced = !stopping && !wanted.suspend && run.is_some_and(|run| !same(run));
+        return if replaced {
+            Next::Stop(Stop::Replaced)
+        } else {
+            meanwhile((wanted.suspend, wanted.timeout), status, (elapsed, stopping), now)
         };
     }
     if wanted.suspend {
@@ -142,6 +141,22 @@ pub(super) fn next(wanted: &Wanted, status: &CatalogStatus, sight: Sight, now: T
     expiry(wanted.ttl, status, now)
 }
 
+/// What becomes of a session that is under way for so long, and may have been told to stop, whatever is asked for now:
+/// what that is may not be known for a while, and `suspend` and the run's `timeout` hold all the same.
+pub(super) fn meanwhile(
+    (suspend, timeout): (bool, Duration),
+    status: &CatalogStatus,
+    (elapsed, stopping): (Duration, bool),
+    now: Timestamp,
+) -> Next {
+    match &status.run {
+        _ if stopping => Next::Follow,
+        _ if suspend => Next::Stop(Stop::Suspended),
+        Some(run) if is_overdue(run, timeout, elapsed, now) => Next::Stop(Stop::Overdue),
+        _ => Next::Follow,
+    }
+}
+
 /// Whether the last good catalog is of what is asked for.
 pub(super) fn is_made(wanted: &Wanted, status: &CatalogStatus) -> bool {
     let artifacts = status.artifacts.as_ref();
@@ -169,19 +184,19 @@ pub(super) fn is(run: &RunStatus, reason: Reason) -> bool {
 }
 
 /// The deadline of each phase: whoever is beyond it is taken for hung.
-fn deadline(phase: Phase, wanted: &Wanted) -> Option<Duration> {
+fn deadline(phase: Phase, timeout: Duration) -> Option<Duration> {
     match phase {
         // Looking through a bucket ends by itself, each of its calls does.
         Phase::Pending => Some(SLACK),
         Phase::Provisioning => Some(PROVISIONING),
-        Phase::Cataloging | Phase::Summarizing => Some(wanted.timeout + SLACK),
+        Phase::Cataloging | Phase::Summarizing => Some(timeout + SLACK),
         // Nothing runs that could hang.
         Phase::Succeeded | Phase::Failed | Phase::Suspended => None,
     }
 }
 
-fn is_overdue(run: &RunStatus, wanted: &Wanted, elapsed: Duration, now: Timestamp) -> bool {
-    let Some(limit) = run.phase.and_then(|phase| deadline(phase, wanted)) else {
+fn is_overdue(run: &RunStatus, timeout: Duration, elapsed: Duration, now: Timestamp) -> bool {
+    let Some(limit) = run.phase.and_then(|phase| deadline(phase, timeout)) else {
         return false;
     };
     // The session's own time too: a clock that jumps must not end a run.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::due::{backoff, is_under_way};
+use super::due::{backoff, is, is_under_way};
 use super::reason::Reason;
 use crate::agent::budget::Spent;
 use crate::api::catalog::{Artifacts, CatalogStatus, PastRun, Phase, RunStatus, UsageStatus};
@@ -64,6 +64,7 @@ pub(super) fn follow(status: &mut CatalogStatus, progress: &Progress, now: Times
 /// The run waits, or is told why it can't go on.
 pub(super) fn wait(status: &mut CatalogStatus, reason: Reason, message: &str, now: Timestamp) {
     if let Some(run) = status.run.as_mut().filter(|run| is_under_way(run)) {
+        count_spent(run, reason);
         enter(run, Phase::Pending, reason, now);
         run.message = Some(cut(message, MESSAGE));
         run.sandbox = None;
@@ -73,9 +74,17 @@ pub(super) fn wait(status: &mut CatalogStatus, reason: Reason, message: &str, no
 /// Nothing runs, and nothing shall.
 pub(super) fn suspend(status: &mut CatalogStatus, now: Timestamp) {
     if let Some(run) = status.run.as_mut().filter(|run| is_under_way(run)) {
+        count_spent(run, Reason::Suspended);
         enter(run, Phase::Suspended, Reason::Suspended, now);
         run.message = Some("suspended; it goes on where it was".to_owned());
         run.sandbox = None;
+    }
+}
+
+/// A try that failed stays spent when something else than the next one is waited for: nothing says so afterwards.
+fn count_spent(run: &mut RunStatus, next: Reason) {
+    if next != Reason::BackingOff && is(run, Reason::BackingOff) {
+        run.attempt += 1;
     }
 }
 

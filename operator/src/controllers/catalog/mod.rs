@@ -161,13 +161,8 @@ async fn look(catalog: &Catalog, context: &Context) -> Result<(Action, Reconcile
             })
         };
         context.metrics.status_written(apply::outcome(&written));
-        if let Err(error) = written {
-            if decision.start.is_some() {
-                // The place stays asked for: the next look, which comes soon, takes it.
-                context.sessions.leave(&key);
-            }
-            return Err(error);
-        }
+        // Who was to begin keeps its place: the next look, which comes soon, takes it or gives it back.
+        written?;
         remember(&key, context);
         for news in events::events(&old, &decision.status) {
             context.announcer.tell(catalog.object_ref(&()), news.into());

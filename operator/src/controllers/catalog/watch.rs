@@ -22,7 +22,7 @@ use super::dereference::provider_of;
 use super::{Context, after_error, reconcile, sweep};
 use crate::api::Catalog;
 use crate::runtime::health::Health;
-use crate::sessions::{Key, Sessions};
+use crate::sessions::Key;
 
 type Guarded = DeserializeGuard<Catalog>;
 
@@ -121,7 +121,11 @@ fn controller(
                 // What was deleted while nobody watched.
                 Ok(watcher::Event::InitDone) => {
                     let ours = |key: &Key| own.as_ref().is_none_or(|own| *own == key.namespace);
-                    abandon_gone(&sessions, &store, ours);
+                    for key in sessions.keys() {
+                        if ours(&key) && !is_there(&store, &key) {
+                            sessions.abandon(&key);
+                        }
+                    }
                 }
                 Err(error) => warn!(%error, "Catalogs can't be watched now"),
                 Ok(_) => {}
@@ -149,20 +153,12 @@ fn controller(
     );
     let turned = Arc::new(Notify::new());
     let turns = Arc::clone(&turned);
-    let (sessions, known) = (context.sessions.clone(), store.clone());
     let driven = async move {
         let mut applied = pin!(applied);
         while let Some(result) = applied.next().await {
             turns.notify_one();
             match result {
-                Ok(_) => {}
-                // A session that began as its Catalog was deleted is looked at soon, and found out here.
-                Err(controller::Error::ObjectNotFound(gone)) => {
-                    let of = |key: &Key| {
-                        gone.name == key.name && gone.namespace.as_deref() == Some(&key.namespace)
-                    };
-                    abandon_gone(&sessions, &known, of);
-                }
+                Err(controller::Error::ObjectNotFound(_)) | Ok(_) => {}
                 Err(error) => debug!(%error, "a look has failed"),
             }
         }
@@ -176,14 +172,10 @@ fn controller(
     (place, driven.boxed())
 }
 
-/// Ends those of these sessions whose Catalog is not there any more.
-fn abandon_gone(sessions: &Sessions, store: &Store<Guarded>, of: impl Fn(&Key) -> bool) {
-    for key in sessions.keys().into_iter().filter(of) {
-        let there = store.get(&ObjectRef::new(&key.name).within(&key.namespace));
-        if there.is_none_or(|it| it.uid().as_ref() != Some(&key.uid)) {
-            sessions.abandon(&key);
-        }
-    }
+/// Whether a Catalog is there: one of its name that was made since is another one.
+fn is_there(store: &Store<Guarded>, key: &Key) -> bool {
+    let there = store.get(&ObjectRef::new(&key.name).within(&key.namespace));
+    there.is_some_and(|it| it.uid().as_ref() == Some(&key.uid))
 }
 
 pub(super) fn key_of(object: &Guarded) -> Key {
@@ -201,6 +193,10 @@ async fn dispatch(mut looks: UnboundedReceiver<Key>, context: &Context, places: 
     loop {
         tokio::select! {
             key = looks.recv() => match key {
+                // Who began, or got a place, as its Catalog was deleted.
+                Some(key) if !places.iter().any(|place| is_there(&place.store, &key)) => {
+                    context.sessions.abandon(&key);
+                }
                 Some(key) => look_at(places, &key.namespace, &key.name),
                 None => return,
             },

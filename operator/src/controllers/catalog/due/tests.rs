@@ -233,6 +233,27 @@ fn sessions_stop_for_what_changes_the_result() {
 }
 
 #[test]
+fn what_holds_for_any_run_holds_while_nobody_knows_what_is_asked_for() {
+    let under_way = status(run(Phase::Provisioning));
+    let long = Duration::from_mins(21);
+    let timeout = wanted().timeout;
+    for (suspend, elapsed, stopping, expected) in [
+        (false, Duration::ZERO, false, Next::Follow),
+        (true, Duration::ZERO, false, Next::Stop(Stop::Suspended)),
+        (true, long, true, Next::Follow),
+        (false, long, false, Next::Stop(Stop::Overdue)),
+    ] {
+        let next = meanwhile(
+            (suspend, timeout),
+            &under_way,
+            (elapsed, stopping),
+            at(21 * 60 + 1),
+        );
+        assert_eq!(next, expected, "{suspend} {elapsed:?} {stopping}");
+    }
+}
+
+#[test]
 fn every_phase_has_a_deadline() {
     for (phase, minutes) in [
         (Phase::Pending, 45),

@@ -240,6 +240,24 @@ fn tries_are_counted_and_end() {
 }
 
 #[test]
+fn a_try_that_failed_stays_spent_whatever_is_waited_for() {
+    let others: [fn(&mut CatalogStatus); 2] = [
+        |status| suspend(status, at(5)),
+        |status| wait(status, Reason::SecretMissing, "it is not there", at(5)),
+    ];
+    for other in others {
+        let mut status = begun();
+        // A try that has not failed is not.
+        other(&mut status);
+        assert_eq!(status.run.as_ref().unwrap().attempt, 1);
+        ends(&mut status, &trouble(Remedy::Retry, true), None, 0);
+        other(&mut status);
+        other(&mut status);
+        assert_eq!(status.run.unwrap().attempt, 2);
+    }
+}
+
+#[test]
 fn what_no_try_can_heal_is_not_tried() {
     let mut status = begun();
     ends(&mut status, &trouble(Remedy::Change, true), None, 0);
