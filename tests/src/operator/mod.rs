@@ -23,7 +23,8 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, LogParams};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, EvictParams, ListParams, LogParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, watch};
@@ -262,6 +263,19 @@ impl Operator {
             .delete(pod, &DeleteParams::default())
             .await
             .expect("it is there");
+    }
+
+    /// Ends a Pod of it as `kubectl drain` does on its node: by an eviction, once its budget lets it go.
+    pub async fn drain(&self, pod: &str) {
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.cluster.admin.clone(), &self.system());
+        let lets_go = |budget: &PodDisruptionBudget| {
+            let status = budget.status.as_ref();
+            status.is_some_and(|status| status.disruptions_allowed > 0)
+        };
+        let may = until(&budgets, "cataloger", START, lets_go).await;
+        may.unwrap_or_else(|last| panic!("{pod} may not go: {last:?}"));
+        let evicted = self.api().evict(pod, &EvictParams::default()).await;
+        evicted.expect("it may go");
     }
 
     /// The last lines that its Pods have written, for whoever reads why a test fails.

@@ -1,10 +1,11 @@
-//! A bucket that is away, before a run and in the middle of it.
+//! A bucket that is away, before a run and in the middle of it, or refuses what it took before.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cataloger::api::Catalog;
 use cataloger::api::catalog::Phase;
+use cataloger_tests::author::asked_again;
 use cataloger_tests::operator::{condition, phase};
 use serde_json::json;
 use tokio::time::timeout;
@@ -62,5 +63,41 @@ async fn a_bucket_that_is_away_is_waited_for_and_nothing_is_paid_twice() {
     let past = &catalog.status.unwrap().history;
     assert_eq!((past.len(), past[0].attempts), (1, 1));
     assert_eq!(ground.server.requests().len(), 6);
+    assert_eq!(ground.server.problems(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_refuses_stops_a_run_which_goes_on_with_another_limit() {
+    let Some(ground) = Ground::new("refuses", slow(1)).await else {
+        return;
+    };
+    let tenant = ground.operator.another_tenant("a").await;
+    let replica = ground.start(&tenant, "one", "3s").await;
+    ground.leads(&tenant, "one").await;
+    ground.at_work(&tenant, NAME, json!({}), 2).await;
+    let forbidden = |is: bool| replica.cuts.forbidden.store(is, Ordering::Relaxed);
+    forbidden(true);
+    let failed = tenant
+        .until(NAME, "failed", |it| phase(it) == Some(Phase::Failed))
+        .await;
+    let ready = condition(&failed, "Ready").unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("False", "StorageFailed")
+    );
+    assert!(ready.message.contains("AccessDenied"), "{}", ready.message);
+    let paid = ground.server.requests().len();
+
+    forbidden(false);
+    let higher = json!({"spec": {"limits": {"maxIterations": 31}}});
+    tenant.patch(NAME, higher).await;
+    let catalog = tenant
+        .until(NAME, "succeeded", |it| phase(it) == Some(Phase::Succeeded))
+        .await;
+    let status = catalog.status.unwrap();
+    // The same run, from its journal: only what could not be written is asked for again.
+    assert_eq!(status.history.len(), 1, "{:#?}", status.history);
+    let again = asked_again(&ground.server);
+    assert!(again <= 1, "{again} of {paid}: {:#?}", ground.server.requests());
     assert_eq!(ground.server.problems(), Vec::<String>::new());
 }

@@ -51,7 +51,7 @@ async fn one_that_is_killed_in_the_middle_of_a_run_goes_on_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_two_takes_over_from_the_other() {
+async fn one_of_two_takes_over_from_one_that_is_killed_or_drained() {
     let Some(operator) = Operator::own("two", &settings().replicas(2)).await else {
         return;
     };
@@ -67,13 +67,13 @@ async fn one_of_two_takes_over_from_the_other() {
     tenant.succeeded(&name).await;
     paid_once(&server);
 
-    // In good order, it is faster.
+    // In good order, as when its node is drained.
     let server = model(slow(1)).await;
     let choice = anthropic(&tenant, &server).await;
     let name = tenant.unique("shop");
     tenant.begin(&name, &url, choice).await;
     at_work(&tenant, &name, &server).await;
-    operator.stop(&second).await;
+    operator.drain(&second).await;
     operator.leader_after(&second).await;
     tenant.succeeded(&name).await;
     paid_once(&server);

@@ -25,15 +25,20 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a proxy is asked what it has seen.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What an operator is cut off from.
+/// What an operator is cut off from, or refused by.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
     pub(crate) api: AtomicBool,
     pub(crate) bucket: AtomicBool,
+    /// Its bucket is there, and lets it do nothing.
+    pub(crate) forbidden: AtomicBool,
 }
 
 impl Cuts {
     fn act(&self, place: Place) -> Act {
+        if place == Place::Bucket && self.forbidden.load(Ordering::Relaxed) {
+            return Act::Answer(403);
+        }
         let cut = match place {
             // Sandboxes are reached by way of the API server.
             Place::Api | Place::Sandbox => &self.api,

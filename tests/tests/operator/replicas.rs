@@ -127,3 +127,24 @@ async fn one_that_is_cut_off_ends_before_the_other_begins() {
     is_whole(&ground, &tenant).await;
     assert_eq!(again.points.writes(), [], "{}", again.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_are_cut_off_the_run_goes_on_once_they_are_not() {
+    let Some(ground) = Ground::new("cut-all", author()).await else {
+        return;
+    };
+    let (tenant, mut first, second) = two(&ground).await;
+    let cut = |replica: &Replica, is: bool| {
+        replica.cuts.api.store(is, Ordering::Relaxed);
+        replica.api.sever();
+    };
+    cut(&first, true);
+    cut(&second, true);
+    let code = first.ended(Duration::from_secs(15)).await;
+    assert_eq!(code, Some(1), "{}", first.log());
+    // Nobody can know whose it is.
+    assert!(!second.points.writes().iter().any(goes_on));
+    cut(&second, false);
+    taken_over(&ground, &second, "cut off with all others").await;
+    is_whole(&ground, &tenant).await;
+}
