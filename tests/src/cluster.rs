@@ -8,9 +8,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cataloger::runtime::connection::client;
 use cataloger::sandbox::InstallationSecret;
 use cataloger::sandbox::pod::manifest::{Owner, PullPolicy, Shape};
-use cataloger::sandbox::pod::{Patience, PodOptions, client, sweep};
+use cataloger::sandbox::pod::{Patience, PodOptions, sweep};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, TypeMeta};

@@ -13,6 +13,9 @@ use super::ANSWER;
 
 /// So many events may wait; more than that nobody would read.
 const QUEUE: usize = 1000;
+/// How many bytes of a message the API server takes.
+const NOTE: usize = 1024;
+
 /// Something to tell of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
@@ -22,7 +25,7 @@ pub struct Announcement {
     pub reason: String,
     /// What was done, in a word.
     pub action: String,
-    /// For people, at most 1,024 bytes.
+    /// For people. Of what is too long for an event the begin is told.
     pub message: String,
 }
 
@@ -50,7 +53,7 @@ impl Announcer {
                         EventType::Normal
                     },
                     reason: told.reason,
-                    note: Some(told.message),
+                    note: Some(note(told.message)),
                     action: told.action,
                     secondary: None,
                 };
@@ -69,6 +72,35 @@ impl Announcer {
     pub fn tell(&self, object: ObjectReference, told: Announcement) {
         if self.0.try_send((object, told)).is_err() {
             debug!("too many events wait; one is not told");
+        }
+    }
+}
+
+/// As much of a message as fits.
+fn note(message: String) -> String {
+    const CUT: &str = "…";
+    if message.len() <= NOTE {
+        return message;
+    }
+    let end = message.floor_char_boundary(NOTE - CUT.len());
+    format!("{}{CUT}", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_by_bytes() {
+        assert_eq!(note("a".repeat(NOTE)), "a".repeat(NOTE));
+        for letter in ["a", "ж", "表", "🦀"] {
+            let cut = note(letter.repeat(NOTE + 1));
+            assert!(
+                cut.len() <= NOTE && cut.len() > NOTE - 8,
+                "{letter}: {}",
+                cut.len()
+            );
+            assert!(cut.ends_with(&format!("{letter}…")));
         }
     }
 }

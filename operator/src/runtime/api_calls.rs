@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::{Method, Request, Response, StatusCode};
-use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tower::{Layer, Service};
 
+use super::connection;
 use super::fence::Fence;
 use super::metrics::Metrics;
 use super::metrics::labels::{ApiOutcome, Resource, Verb};
@@ -24,7 +24,7 @@ pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> 
 /// One that changes nothing unless this replica leads. Not for the lease itself.
 pub fn fenced(config: Config, metrics: &Metrics, fence: &Fence) -> Result<Client, kube::Error> {
     let (count, keep) = (CountCalls(metrics.clone()), Keep(fence.clone()));
-    let builder = ClientBuilder::try_from(config)?;
+    let builder = connection::builder(config)?;
     Ok(builder.with_layer(&count).with_layer(&keep).build())
 }
 

@@ -104,10 +104,7 @@ async fn operate(arguments: OperatorArguments) -> Result<(), OperatorError> {
                         warning: true,
                         reason: "PromptsInvalid".to_owned(),
                         action: "Reload".to_owned(),
-                        message: format!("the prompts stay as they were: {error}")
-                            .chars()
-                            .take(900)
-                            .collect(),
+                        message: format!("the prompts stay as they were: {error}"),
                     },
                 );
             };

@@ -6,10 +6,6 @@ use super::due::is;
 use super::reason::Reason;
 use crate::api::catalog::{CatalogStatus, Phase, RunStatus};
 use crate::controllers::announce::Announcement;
-use crate::llm::cut;
-
-/// How much of a message an event holds: Kubernetes' own limit is 1,024 bytes.
-const MESSAGE: usize = 900;
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +35,13 @@ fn news(
     warning: bool,
     reason: impl std::fmt::Display,
     action: &'static str,
-    message: impl AsRef<str>,
+    message: impl Into<String>,
 ) -> News {
     News {
         warning,
         reason: reason.to_string(),
         action,
-        // By bytes: a character has at most four.
-        message: cut(message.as_ref(), MESSAGE / 4 * 3),
+        message: message.into(),
     }
 }
 

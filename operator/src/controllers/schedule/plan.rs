@@ -23,11 +23,10 @@ use crate::api::validate::validate_schedule;
 use crate::api::{CATALOG_SHORT, REQUESTED_AT};
 use crate::controllers::announce::Announcement;
 use crate::cron::{self, Cron};
-use crate::llm::cut;
 
 pub(super) use settle::{Made, conclude, settle, waits};
 
-/// How much of a message a condition and an event hold.
+/// How much of a message a condition holds.
 const MESSAGE: usize = 600;
 
 /// What a plan follows from.
@@ -72,12 +71,12 @@ pub(super) struct Plan {
     pub(super) expires: Option<Timestamp>,
 }
 
-fn news(warning: bool, reason: &str, action: &str, message: impl AsRef<str>) -> Announcement {
+fn news(warning: bool, reason: &str, action: &str, message: impl Into<String>) -> Announcement {
     Announcement {
         warning,
         reason: reason.to_owned(),
         action: action.to_owned(),
-        message: cut(message.as_ref(), MESSAGE),
+        message: message.into(),
     }
 }
 

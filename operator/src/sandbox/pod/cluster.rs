@@ -175,7 +175,11 @@ impl Cluster {
                 }
             };
             trouble = found.map(|what| {
-                let since = trouble.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                // Another obstacle has a time of its own.
+                let same = trouble
+                    .as_ref()
+                    .filter(|(_, known)| known.obstacle == what.obstacle);
+                let since = same.map_or_else(Instant::now, |(since, _)| *since);
                 if trouble.as_ref().map(|(_, known)| known) != Some(&what) {
                     tell(&what);
                 }

@@ -4,7 +4,6 @@
 //! can go on with it. Dropping a sandbox leaves the Pod to the next one; [`Sandbox::close`] removes it, and
 //! [`sweep`] what nobody has closed.
 
-mod client;
 mod cluster;
 pub mod exec;
 pub mod manifest;
@@ -22,7 +21,6 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client as KubeClient;
 use tracing::{debug, info};
 
-pub use self::client::client;
 pub use self::cluster::Patience;
 use self::cluster::{Cluster, Created};
 use self::exec::ExecDial;

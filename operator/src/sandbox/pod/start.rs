@@ -193,11 +193,13 @@ fn unscheduled(pod: &Pod) -> Option<NotStarted> {
     })
 }
 
-/// What is in the way of a Pod by its events, of which the status says nothing: volumes, networks, runtimes.
+/// What is in the way of a Pod by its events, of which the status says nothing: volumes, networks, runtimes. That no node
+/// takes it the status says, and no more once one does.
 pub(super) fn warned(events: &[Event]) -> Option<NotStarted> {
     let warnings = events
         .iter()
-        .filter(|event| event.type_.as_deref() == Some("Warning"));
+        .filter(|event| event.type_.as_deref() == Some("Warning"))
+        .filter(|event| event.reason.as_deref() != Some("FailedScheduling"));
     let time = |event: &&Event| {
         let series = event.series.as_ref().and_then(|it| it.last_observed_time.clone());
         let seen = event.last_timestamp.clone().map(|it| it.0);
@@ -207,7 +209,6 @@ pub(super) fn warned(events: &[Event]) -> Option<NotStarted> {
     let newest = warnings.max_by_key(time)?;
     let said = sentence(newest.reason.as_deref(), newest.message.as_deref())?;
     let obstacle = match newest.reason.as_deref()? {
-        "FailedScheduling" => Obstacle::Unschedulable,
         "FailedMount"
         | "FailedAttachVolume"
         | "FailedMapVolume"
