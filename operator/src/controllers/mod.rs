@@ -6,6 +6,7 @@ pub mod announce;
 mod apply;
 pub mod catalog;
 pub mod installation;
+mod place;
 pub mod provider;
 pub mod schedule;
 pub mod secrets;

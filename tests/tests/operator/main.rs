@@ -21,6 +21,7 @@ mod ownership;
 mod prompts;
 mod providers;
 mod queue;
+mod refused;
 mod replicas;
 mod reruns;
 mod runs;

@@ -2,8 +2,8 @@
 //! ask directly: where those are is part of what is asked for. Must not know what is done to them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cataloger_tests::author::Author;
@@ -32,10 +32,16 @@ pub(crate) struct Cuts {
     pub(crate) bucket: AtomicBool,
     /// Its bucket is there, and lets it do nothing.
     pub(crate) forbidden: AtomicBool,
+    /// A namespace in which it may do nothing.
+    pub(crate) foreign: OnceLock<String>,
 }
 
 impl Cuts {
-    fn act(&self, place: Place) -> Act {
+    fn act(&self, place: Place, path: &str) -> Act {
+        let within = |namespace: &String| path.contains(&format!("/namespaces/{namespace}/"));
+        if place == Place::Api && self.foreign.get().is_some_and(within) {
+            return Act::Answer(403);
+        }
         if place == Place::Bucket && self.forbidden.load(Ordering::Relaxed) {
             return Act::Answer(403);
         }
@@ -131,9 +137,23 @@ impl Ground {
 
     /// Starts an operator for the Catalogs of a namespace, which names its lease as well.
     pub(crate) async fn start(&self, tenant: &Tenant<'_>, identity: &str, lease: &str) -> Replica {
-        let cuts = Arc::new(Cuts::default());
+        self.start_beside(tenant, identity, lease, None).await
+    }
+
+    /// One that is to look after another namespace as well, in which it may do nothing.
+    pub(crate) async fn start_beside(
+        &self,
+        tenant: &Tenant<'_>,
+        identity: &str,
+        lease: &str,
+        foreign: Option<&str>,
+    ) -> Replica {
+        let cuts = Arc::new(Cuts {
+            foreign: foreign.map(|it| it.to_owned().into()).unwrap_or_default(),
+            ..Cuts::default()
+        });
         let judge = Arc::clone(&cuts);
-        let points = Points::new(move |seen| judge.act(seen.point.place));
+        let points = Points::new(move |seen| judge.act(seen.point.place, seen.path));
         let endpoint = s3::in_cluster().endpoint.expect("it has an address");
         let api = Proxy::api(&self.operator.cluster.config, &points).await;
         let bucket = Proxy::bucket(&endpoint, &points).await;
@@ -143,7 +163,11 @@ impl Ground {
         let mut command = self.operator.outside(&Outside {
             installation: &tenant.namespace,
             identity,
-            namespaces: vec![tenant.namespace.clone()],
+            namespaces: [Some(tenant.namespace.as_str()), foreign]
+                .into_iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect(),
             kubeconfig: &kubeconfig,
             bucket: &endpoint,
             log: &log,

@@ -54,7 +54,7 @@ async fn stands(tenant: &Tenant<'_>, name: &str, as_wanted: &str) -> CatalogSche
     tenant.until_of(&tenant.schedules(), name, as_wanted, holds).await
 }
 
-fn active(schedule: &CatalogSchedule) -> &[String] {
+pub(crate) fn active(schedule: &CatalogSchedule) -> &[String] {
     schedule.status.as_ref().map_or(&[], |status| &status.active)
 }
 

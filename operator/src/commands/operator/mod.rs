@@ -219,11 +219,7 @@ async fn lead(parts: Parts, stop: &CancellationToken) -> Result<(), OperatorErro
         written: std::sync::Mutex::default(),
     });
     let work = async {
-        // Catalogs ask for their providers: those have to be known first.
-        let catalogs = async {
-            accounts.complete().await;
-            catalog::run(context, looks, &parts.health).await;
-        };
+        let catalogs = catalog::run(context, looks, &parts.health);
         tokio::join!(accounts.run(), catalogs, schedule::run(schedules, &parts.health));
     };
     let lost = leadership.lost();

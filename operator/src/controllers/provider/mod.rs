@@ -145,6 +145,8 @@ struct Inner {
     tools: Arc<Tools>,
     namespaces: BTreeSet<String>,
     providers: Mutex<BTreeMap<ProviderKey, Kept>>,
+    /// The namespaces whose providers may not be seen.
+    refused: Mutex<BTreeSet<String>>,
     complete: switch::Sender<bool>,
     ears: Arc<Ears>,
 }
@@ -192,6 +194,7 @@ impl Accounts {
             tools: Arc::new(tools),
             namespaces,
             providers: Mutex::default(),
+            refused: Mutex::default(),
             complete: switch::channel(false).0,
             ears,
         })))
@@ -209,6 +212,12 @@ impl Accounts {
                 inner.there(*object, &mut keepers);
             }
             News::Gone(key) => inner.gone(&key),
+            News::Refused(namespace) => {
+                lock(&inner.refused).insert(namespace);
+            }
+            News::Told(namespace) => {
+                lock(&inner.refused).remove(&namespace);
+            }
             News::Complete => {
                 inner
                     .complete
@@ -261,6 +270,11 @@ impl Accounts {
         }
         match self.find(key) {
             Some(provider) => provider.verdict(),
+            None if self.is_refused(key) => Verdict::Unknown {
+                message: "the operator may not see those of its namespace: is that there, and has the operator its \
+                          role in it?"
+                    .to_owned(),
+            },
             None if *self.0.complete.borrow() => Verdict::Missing,
             None => Verdict::Unknown {
                 message: "the providers have not been read yet".to_owned(),
@@ -289,6 +303,13 @@ impl Accounts {
             let key = heard.recv().await?;
             Some((key, heard))
         })
+    }
+
+    fn is_refused(&self, key: &ProviderKey) -> bool {
+        match key {
+            ProviderKey::Default => false,
+            ProviderKey::Named { namespace, .. } => lock(&self.0.refused).contains(namespace),
+        }
     }
 
     fn find(&self, key: &ProviderKey) -> Option<Arc<Provider>> {

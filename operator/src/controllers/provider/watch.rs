@@ -9,6 +9,8 @@ use kube_runtime::WatchStreamExt as _;
 use kube_runtime::watcher::{self, Event, watcher};
 use tracing::warn;
 
+use crate::controllers::place::is_refused;
+
 use super::ProviderKey;
 use super::object::{self, Object};
 
@@ -18,7 +20,11 @@ pub(super) enum News {
     There(Box<Object>),
     /// It is not there any more.
     Gone(ProviderKey),
-    /// All that there are have been told.
+    /// Those of a namespace may not be seen.
+    Refused(String),
+    /// Those of a namespace have been told.
+    Told(String),
+    /// All have been told that may be seen.
     Complete,
 }
 
@@ -43,9 +49,23 @@ pub(super) async fn watch(client: &Client, namespaces: &BTreeSet<String>, mut te
         let Some(scope) = scopes.get_mut(at) else {
             continue;
         };
+        // Of one namespace among several: the others need not wait for it.
+        let namespace = namespaces.iter().nth(at).cloned();
         match event {
-            Ok(event) => scope.hear(event, &mut tell),
-            Err(error) => warn!(%error, "ModelProviders can't be watched; it is tried again"),
+            Ok(event) => {
+                let told = matches!(event, Event::InitDone);
+                scope.hear(event, &mut tell);
+                if let Some(namespace) = namespace.filter(|_| told) {
+                    tell(News::Told(namespace));
+                }
+            }
+            Err(error) => {
+                warn!(namespace, %error, "ModelProviders can't be watched; it is tried again");
+                if let Some(namespace) = namespace.filter(|_| is_refused(&error)) {
+                    scope.complete = true;
+                    tell(News::Refused(namespace));
+                }
+            }
         }
         if scopes.iter().all(|scope| scope.complete) {
             tell(News::Complete);

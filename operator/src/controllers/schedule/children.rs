@@ -2,7 +2,7 @@
 //!
 //! Must not know when one is due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
@@ -85,7 +85,8 @@ impl Child {
 pub(super) struct Children {
     /// By the UID of the schedule and their own names.
     of: Mutex<HashMap<String, BTreeMap<String, Child>>>,
-    complete: switch::Sender<usize>,
+    /// The namespaces of which all are; none is all of them.
+    complete: switch::Sender<BTreeSet<Option<String>>>,
 }
 
 /// Whose they are: by the UID of the schedule and their own names.
@@ -95,7 +96,7 @@ impl Children {
     pub(super) fn new() -> Self {
         Self {
             of: Mutex::default(),
-            complete: switch::channel(0).0,
+            complete: switch::channel(BTreeSet::new()).0,
         }
     }
 
@@ -111,10 +112,18 @@ impl Children {
             .unwrap_or_default()
     }
 
-    /// Waits until so many watches have told all that there is.
-    pub(super) async fn complete(&self, watches: usize) {
+    /// Waits until the watch of a namespace, or of all, has told all that there is.
+    pub(super) async fn complete(&self, namespace: Option<&str>) {
+        let namespace = namespace.map(str::to_owned);
         // The sender lives as long as `self`.
-        let _ = self.complete.subscribe().wait_for(|done| *done >= watches).await;
+        let _ = (self.complete.subscribe())
+            .wait_for(|done| done.contains(&namespace))
+            .await;
+    }
+
+    /// Whether it has.
+    pub(super) fn knows(&self, namespace: Option<&str>) -> bool {
+        self.complete.borrow().contains(&namespace.map(str::to_owned))
     }
 
     /// Watches a namespace, or all, for ever. `tell` hears whose Catalogs have changed.
@@ -127,7 +136,6 @@ impl Children {
         let ours = watcher::Config::default().labels(SCHEDULE);
         let mut events = watcher(api, ours).default_backoff().boxed();
         let (mut there, mut listed) = (Owners::new(), Owners::new());
-        let mut first = true;
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
@@ -142,9 +150,8 @@ impl Children {
                             tell(owner);
                         }
                     }
-                    if std::mem::take(&mut first) {
-                        self.complete.send_modify(|done| *done += 1);
-                    }
+                    let own = namespace.map(str::to_owned);
+                    self.complete.send_if_modified(|done| done.insert(own));
                 }
                 Ok(Event::Apply(object)) => there.extend(self.put(&object, &tell)),
                 Ok(Event::Delete(object)) => {

@@ -1,32 +1,23 @@
 //! Which schedules are looked at, and when: what has changed, what has become of their Catalogs, and all of them after
 //! the clock was set. Must not know what a look does.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::Api;
-use kube::core::DeserializeGuard;
-use kube_runtime::controller::{self, ReconcileRequest, applier};
-use kube_runtime::reflector::{self, ObjectRef, Store};
-use kube_runtime::{WatchStreamExt as _, watcher};
-use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use kube::ResourceExt as _;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use super::children::Owner;
+use super::children::{Children, Owner};
 use super::{Context, after_error, reconcile};
 use crate::api::CatalogSchedule;
+use crate::controllers::place::{self, Looking};
 use crate::runtime::health::Health;
 
-type Guarded = DeserializeGuard<CatalogSchedule>;
-
-/// So many schedules are looked at together.
-const TOGETHER: u16 = 32;
+type Place = place::Place<CatalogSchedule>;
 
 /// How often it is seen whether looks are still taken, and whether the clock goes as it should.
 const PULSE: Duration = Duration::from_secs(10);
@@ -37,128 +28,53 @@ const HANGS: Duration = Duration::from_mins(5);
 /// How much a clock may go wrong between two pulses before all schedules are looked at.
 const SET: SignedDuration = SignedDuration::from_secs(1);
 
-/// No schedule can have this name: who is asked to look at it finds out at once that there is none.
-const NOBODY: &str = "(nobody)";
-
-/// What is watched: one namespace, or all.
-struct Place {
-    namespace: Option<String>,
-    store: Store<Guarded>,
-    looks: UnboundedSender<ObjectRef<Guarded>>,
-    /// A look was taken, whatever came of it.
-    turned: Arc<Notify>,
-}
-
 /// Looks after schedules until the future is dropped.
 pub async fn run(context: Arc<Context>, health: &Health) {
-    let namespaces = &context.settings.namespaces;
-    let namespaces: Vec<Option<String>> = if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.iter().cloned().map(Some).collect()
-    };
-    let (mut places, mut controllers, mut watches) = (Vec::new(), Vec::new(), Vec::new());
-    for namespace in &namespaces {
-        let (place, controller) = controller(namespace.clone(), &context);
-        let looks = place.looks.clone();
-        let tell = move |owner: Owner| {
-            // Nobody hears it any more when all ends.
-            let _ = looks.send(ObjectRef::new(&owner.name).within(&owner.namespace));
-        };
+    let namespaces = place::namespaces(&context.settings.namespaces);
+    let opened = namespaces.into_iter().map(|namespace| open(namespace, &context));
+    let (places, controllers): (Vec<Place>, Vec<_>) = opened.unzip();
+    let watches = places.iter().map(|place| {
+        let tell = |owner: Owner| place.look_at(&owner.namespace, &owner.name);
         let client = context.client.clone();
-        watches.push(context.children.watch(client, namespace.as_deref(), tell));
-        places.push(place);
-        controllers.push(controller);
-    }
-    let looked_after = async {
-        // Who does not know what there is would wait for nothing, or make it anew.
-        context.children.complete(namespaces.len()).await;
-        join_all(controllers).await;
-    };
+        context.children.watch(client, place.namespace(), tell)
+    });
+    let looked_after = controllers
+        .into_iter()
+        .zip(&places)
+        .map(|(controller, place)| async {
+            // Who does not know what there is would wait for nothing, or make it anew.
+            context.children.complete(place.namespace()).await;
+            controller.await;
+        });
     let known = async {
-        for place in &places {
-            // It fails only when its writer is gone, and with it all of this.
-            let _ = place.store.wait_until_ready().await;
-        }
-        info!("all CatalogSchedules are known");
-        pulses(health, &places).await;
+        join_all(places.iter().map(Place::heard)).await;
+        info!(
+            namespaces = places.len(),
+            "the CatalogSchedules are known that may be"
+        );
+        pulses(health, &places, &context.children).await;
     };
     tokio::select! {
-        () = looked_after => {}
+        _ = join_all(looked_after) => {}
         () = known => {}
         _ = join_all(watches) => {}
     }
 }
 
 /// The controller of a namespace, or of all.
-fn controller(namespace: Option<String>, context: &Arc<Context>) -> (Place, BoxFuture<'static, ()>) {
-    let client = context.client.clone();
-    let api: Api<Guarded> = match &namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
-    let writer = reflector::store::Writer::default();
-    let store = writer.as_reader();
-    let (looks, heard) = unbounded_channel();
-    let watched = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(|object| {
-            // Who wrote what is of no use here, and most of what would be kept.
-            let metadata = match &mut object.0 {
-                Ok(schedule) => &mut schedule.metadata,
-                Err(unreadable) => &mut unreadable.metadata,
-            };
-            metadata.managed_fields = None;
-        })
-        .reflect(writer)
-        .inspect(|event| {
-            if let Err(error) = event {
-                warn!(%error, "CatalogSchedules can't be watched now: is their definition there, and may they be read?");
-            }
-        })
-        .applied_objects()
-        .map_ok(|object| ReconcileRequest::from(ObjectRef::from_obj(&object)))
-        // Errors of the watch are told above, and it goes on by itself.
-        .filter_map(|request| std::future::ready(request.ok()));
-    let heard = stream::unfold(heard, |mut heard| async {
-        heard
-            .recv()
-            .await
-            .map(|object| (ReconcileRequest::from(object), heard))
-    });
-    let requests = stream::select(watched.boxed(), heard.boxed()).map(Ok::<_, watcher::Error>);
-    let applied = applier(
-        |object, context| reconcile(object, context).boxed(),
+fn open(namespace: Option<String>, context: &Arc<Context>) -> (Place, BoxFuture<'static, ()>) {
+    let looking = Looking {
+        client: context.client.clone(),
+        context: Arc::clone(context),
+        reconcile: |object, context| reconcile(object, context).boxed(),
         after_error,
-        Arc::clone(context),
-        store.clone(),
-        requests,
-        controller::Config::default().concurrency(TOGETHER),
-    );
-    let turned = Arc::new(Notify::new());
-    let turns = Arc::clone(&turned);
-    let driven = async move {
-        let mut applied = pin!(applied);
-        while let Some(result) = applied.next().await {
-            turns.notify_one();
-            match result {
-                Err(controller::Error::ObjectNotFound(_)) | Ok(_) => {}
-                Err(error) => debug!(%error, "a look has failed"),
-            }
-        }
     };
-    let place = Place {
-        namespace,
-        store,
-        looks,
-        turned,
-    };
-    (place, driven.boxed())
+    Place::open(namespace, looking, |_, _| {})
 }
 
 /// Tells that looks are taken, by having one taken; and has all taken when the clock was set: who sleeps till a slot
 /// sleeps by another clock than the one on the wall.
-async fn pulses(health: &Health, places: &[Place]) {
+async fn pulses(health: &Health, places: &[Place], children: &Children) {
     let pulse = health.pulse("the controller of CatalogSchedules", HANGS);
     let mut ticks = interval(PULSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,14 +87,13 @@ async fn pulses(health: &Health, places: &[Place]) {
         for place in places {
             if set {
                 info!("the clock was set: all CatalogSchedules are looked at");
-                for object in place.store.state() {
-                    // Nobody hears it any more when all ends.
-                    let _ = place.looks.send(ObjectRef::from_obj(&*object));
+                for object in place.all() {
+                    place.look_at(&object.namespace().unwrap_or_default(), &object.name_any());
                 }
             }
-            let nobody = ObjectRef::new(NOBODY).within(place.namespace.as_deref().unwrap_or_default());
-            let _ = place.looks.send(nobody);
-            place.turned.notified().await;
+            if children.knows(place.namespace()) {
+                place.turn().await;
+            }
         }
         pulse.beat();
     }
