@@ -79,8 +79,7 @@ fn list(keys: &[String]) -> String {
     }
 }
 
-/// A Secret that was read.
-#[derive(Debug)]
+/// A Secret that was read. Not to be printed.
 pub struct Read {
     asker: String,
     name: String,

@@ -70,6 +70,10 @@ pub(super) fn progress(
             Progress::Text(piece)
         }
         Progress::Call { name } => Progress::Call { name: clean(name) },
+        Progress::Waiting { model, why } => Progress::Waiting {
+            model,
+            why: clean(why),
+        },
         Progress::Retrying {
             model,
             problem,

@@ -130,8 +130,9 @@ fn of_model(error: &ModelError) -> Remedy {
         // There is a new one some day, and whoever tries asks when: `not_before`.
         | ModelError::Budget { .. } => Remedy::Retry,
         ModelError::Status { status, .. } => match status {
-            408 | 425 | 429 | 500.. => Remedy::Retry,
-            // The key, the name, the address, or what is sent.
+            // A key that was renewed while the run went on is read anew by the next try.
+            401 | 408 | 425 | 429 | 500.. => Remedy::Retry,
+            // The name, the address, what the key may do, or what is sent.
             _ => Remedy::Change,
         },
         ModelError::Deadline { .. }

@@ -8,7 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::{Method, Request, Response, StatusCode};
+use kube::client::retry::RetryPolicy;
 use kube::{Client, Config};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+use tower::util::option_layer;
 use tower::{Layer, Service};
 
 use super::connection;
@@ -16,16 +20,25 @@ use super::fence::Fence;
 use super::metrics::Metrics;
 use super::metrics::labels::{ApiOutcome, Resource, Verb};
 
+/// How many calls wait for one that is on its way to be sent.
+const QUEUE: usize = 1024;
+
 /// A client whose calls are counted. A call that the client itself makes again counts once.
 pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
     fenced(config, metrics, &Fence::default())
 }
 
 /// One that changes nothing unless this replica leads. Not for the lease itself.
-pub fn fenced(config: Config, metrics: &Metrics, fence: &Fence) -> Result<Client, kube::Error> {
-    let (count, keep) = (CountCalls(metrics.clone()), Keep(fence.clone()));
+pub fn fenced(mut config: Config, metrics: &Metrics, fence: &Fence) -> Result<Client, kube::Error> {
+    // Above the fence instead, which then keeps each try.
+    let tries = std::mem::take(&mut config.default_retry).then(RetryPolicy::server_retry);
     let builder = connection::builder(config)?;
-    Ok(builder.with_layer(&count).with_layer(&keep).build())
+    Ok(builder
+        .with_layer(&BufferLayer::new(QUEUE))
+        .with_layer(&Keep(fence.clone()))
+        .with_layer(&option_layer(tries.map(RetryLayer::new)))
+        .with_layer(&CountCalls(metrics.clone()))
+        .build())
 }
 
 #[derive(Clone)]
@@ -42,6 +55,7 @@ impl<S> Layer<S> for Keep {
     }
 }
 
+#[derive(Clone)]
 struct Kept<S> {
     inner: S,
     fence: Fence,
@@ -178,6 +192,7 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use futures::FutureExt as _;
     use kube::client::Body;
@@ -306,6 +321,40 @@ mod tests {
             assert_eq!(ask(method.clone(), path).await, passes, "{method} {path}");
         }
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn also_a_call_that_is_made_again_asks_at_the_door() {
+        for leads in [true, false] {
+            let (fence, asked) = (Fence::default(), Arc::new(AtomicU32::new(0)));
+            let (door, count) = (fence.clone(), Arc::clone(&asked));
+            // Too busy at first, and the lease is over by then.
+            let server = axum::Router::new().fallback(async move || {
+                if count.fetch_add(1, Ordering::Relaxed) > 0 {
+                    return StatusCode::OK;
+                }
+                if !leads {
+                    door.guard(super::super::lease::Holding::until_then(
+                        tokio::time::Instant::now(),
+                    ));
+                }
+                StatusCode::SERVICE_UNAVAILABLE
+            });
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, server).await });
+            let config = Config::new(url.parse().unwrap());
+            let client = fenced(config, &Metrics::new(), &fence).unwrap();
+            let call = client.request_text(
+                Request::delete("/api/v1/namespaces/a/pods/b")
+                    .body(vec![])
+                    .unwrap(),
+            );
+            let patience = Duration::from_secs(if leads { 30 } else { 2 });
+            let answer = tokio::time::timeout(patience, call).await;
+            assert_eq!(answer.is_ok(), leads);
+            assert_eq!(asked.load(Ordering::Relaxed), if leads { 2 } else { 1 });
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 
 use crate::agent::budget::Spent;
 use crate::agent::prompts::Role;
+use crate::llm;
 use crate::run::{Event, Phase};
 use crate::store::RunId;
 
@@ -46,6 +47,8 @@ pub struct Progress {
     pub obstacle: Option<String>,
     /// Why the store can't be used, while it is waited for.
     pub store_away: Option<String>,
+    /// Why the model has not been asked yet, while that is waited for.
+    pub unasked: Option<String>,
     /// Why another run was begun in place of the one that was known.
     pub anew: Option<String>,
     /// What was published: names and addresses.
@@ -99,16 +102,23 @@ impl Progress {
                 false
             }
             Event::Asking { turn, of } => {
+                self.unasked = None;
                 self.turn = *turn;
                 self.message = format!("asking the model, turn {turn} of at most {of}");
                 false
             }
+            Event::Model(progress) => {
+                self.ask(progress);
+                false
+            }
             Event::Answered { model, spent, .. } => {
+                self.unasked = None;
                 self.model = model.to_string();
                 self.spent = *spent;
                 false
             }
             Event::Unanswered { spent, .. } => {
+                self.unasked = None;
                 self.spent = *spent;
                 false
             }
@@ -146,6 +156,24 @@ impl Progress {
         }
     }
 
+    fn ask(&mut self, progress: &llm::Progress) {
+        self.unasked = Some(match progress {
+            llm::Progress::Asked { .. } => {
+                self.unasked = None;
+                return;
+            }
+            llm::Progress::Waiting { why, .. } => why.clone(),
+            llm::Progress::Retrying { problem, after, .. } => {
+                format!(
+                    "the model is asked again in {} s: {problem}",
+                    after.as_secs().max(1)
+                )
+            }
+            llm::Progress::FellBack { to, problem, .. } => format!("{to} is asked instead: {problem}"),
+            _ => return,
+        });
+    }
+
     fn enter(&mut self, phase: Phase) -> bool {
         let (stage, message) = match phase {
             Phase::Preparing => (Stage::Preparing, "trying the bucket"),
@@ -180,6 +208,8 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -223,6 +253,32 @@ mod tests {
         );
         assert!(progress.take(&Event::StoreBack));
         assert_eq!(progress.store_away, None);
+    }
+
+    #[test]
+    fn why_a_model_is_not_asked_is_told_until_it_is() {
+        let model = || "anthropic/a".parse().unwrap();
+        let mut progress = Progress::default();
+        let mut after = |event| {
+            progress.take(&Event::Model(event));
+            progress.unasked.clone()
+        };
+        let waiting = llm::Progress::Waiting {
+            model: model(),
+            why: "waiting for leave".into(),
+        };
+        assert_eq!(after(waiting).as_deref(), Some("waiting for leave"));
+        assert_eq!(after(llm::Progress::Asked { model: model() }), None);
+        let retrying = llm::Progress::Retrying {
+            model: model(),
+            problem: "error 529".into(),
+            after: Duration::from_millis(1500),
+        };
+        let told = Some("the model is asked again in 1 s: error 529");
+        assert_eq!(after(retrying).as_deref(), told);
+        assert_eq!(after(llm::Progress::Thinking { bytes: 1 }).as_deref(), told);
+        progress.take(&Event::Asking { turn: 3, of: 50 });
+        assert_eq!(progress.unasked, None);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use cataloger::api::catalog::{CatalogStatus, Phase};
 use cataloger::api::{Catalog, ModelProvider};
-use cataloger_tests::author::Author;
-use cataloger_tests::model_server::{KEY, Recorded, Wire};
-use cataloger_tests::operator::{Operator, argocd, condition, kstatus, phase, read};
+use cataloger_tests::author::{Asker, Author, asked_again, place};
+use cataloger_tests::model_server::{Failure, KEY, ModelServer, Recorded, Script, Wire};
+use cataloger_tests::operator::{NODE, Operator, argocd, condition, kstatus, phase, read};
 use cataloger_tests::served::Served;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::{anthropic, model, saying};
+use crate::{anthropic, model, saying, slow};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anthropic_is_asked_with_its_key() {
@@ -175,6 +176,85 @@ async fn a_key_is_waited_for_and_tried() {
     tenant.succeeded(&catalog).await;
     let logs = operator.all_logs().await;
     assert!(!logs.contains(KEY) && !logs.contains("sk-of-another-account"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_renewed_in_the_middle_of_a_run_costs_it_nothing() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("a"), Served::postgres_shop());
+    let server = ModelServer::start_at(NODE).await;
+    let (author, mut refused) = (Author::default(), false);
+    // The old one ends before the second answer.
+    server.think(move |recorded| {
+        if place(recorded) == (Asker::Catalog, 1) && !std::mem::replace(&mut refused, true) {
+            return Script::Fail(Failure::new(401));
+        }
+        author.answer(recorded)
+    });
+    let name = tenant.unique("renewed");
+    let choice = anthropic(&tenant, &server).await;
+    tenant.begin(&name, &shop.reader(), choice).await;
+    let began = tenant
+        .until(&name, "a run that its key has stopped", |catalog| {
+            let run = catalog.status.as_ref().and_then(|status| status.run.as_ref());
+            run.is_some_and(|run| {
+                let reason = run.reason.as_deref();
+                run.id.is_some() && matches!(reason, Some("BackingOff" | "ProviderNotReady"))
+            })
+        })
+        .await;
+    let status = tenant.succeeded(&name).await.status.unwrap();
+    assert_eq!(status.run.unwrap().id, began.status.unwrap().run.unwrap().id);
+    assert_eq!(status.history.len(), 1, "{:?}", status.history);
+    // What was refused is all that was asked again.
+    assert_eq!(asked_again(&server), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_made_anew_in_the_middle_of_a_run_pays_for_the_rest() {
+    let Some(operator) = Operator::shared().await else {
+        return;
+    };
+    let (tenant, shop) = (operator.tenant("b"), Served::postgres_shop());
+    let server = model(slow(2)).await;
+    let name = tenant.unique("anew");
+    let choice = anthropic(&tenant, &server).await;
+    let provider = choice["model"]["providerRef"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    tenant.begin(&name, &shop.reader(), choice).await;
+    tenant
+        .until(&name, "a run that asks", |catalog| {
+            phase(catalog) == Some(Phase::Cataloging)
+        })
+        .await;
+    let providers = tenant.providers();
+    let old = providers.get(&provider).await.unwrap();
+    providers
+        .delete(&provider, &DeleteParams::default())
+        .await
+        .unwrap();
+    let run = |catalog: &Catalog| catalog.status.clone().and_then(|status| status.run);
+    let waits = tenant
+        .until(&name, "a run that misses its provider", |catalog| {
+            let message = run(catalog).and_then(|run| run.message);
+            message.is_some_and(|message| message.contains(&format!("{provider} is not there")))
+        })
+        .await;
+    tenant.provider(&provider, json!(old.spec)).await;
+    let done = tenant.succeeded(&name).await;
+    assert_eq!(run(&done).unwrap().id, run(&waits).unwrap().id);
+    assert_eq!(asked_again(&server), 0);
+    // It is the new one that has paid.
+    tenant
+        .until_of(&providers, &provider, "what the rest has cost", |it| {
+            let spending = it.status.as_ref().and_then(|it| it.spending.as_ref());
+            it.metadata.uid != old.metadata.uid && spending.is_some_and(|it| it.spent > 0.0)
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

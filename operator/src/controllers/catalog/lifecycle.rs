@@ -51,8 +51,11 @@ pub(super) fn follow(status: &mut CatalogStatus, progress: &Progress, now: Times
     run.iteration = progress.turn;
     run.usage = Some(usage(&progress.spent));
     run.sandbox.clone_from(&progress.sandbox);
-    let waits = progress.obstacle.as_ref().or(progress.store_away.as_ref());
-    let message = waits.unwrap_or(&progress.message);
+    let waits = [&progress.obstacle, &progress.store_away, &progress.unasked];
+    let message = waits
+        .into_iter()
+        .find_map(Option::as_ref)
+        .unwrap_or(&progress.message);
     // As long as it runs: what is said of each moment is soon something else.
     let message = match &progress.anew {
         Some(why) => format!("{message}; {why}"),

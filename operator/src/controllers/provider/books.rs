@@ -13,21 +13,19 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::money;
 use super::object::{self, Object};
 use super::reason::{Reason, Standing};
 use super::status::{Known, standing, status};
-use crate::api::ModelProviderStatus;
 use crate::api::model_provider::Spending;
-use crate::controllers::ANSWER;
+use crate::api::{MANAGER, ModelProviderStatus};
+use crate::controllers::apply::answered;
 use crate::llm::account::{Books, Budget, Figures, Ledger, NotKept};
 use crate::llm::prices::Cost;
 
-/// Who writes the status.
-const WRITER: &str = "cataloger";
 /// How long what was spent may stand there before it is written anew, where nothing demands that.
 const TIDY: Duration = Duration::from_secs(30);
 /// How often a write is tried that somebody else was before.
@@ -185,7 +183,7 @@ impl Status {
             "metadata": {"resourceVersion": written.version},
             "status": wanted,
         });
-        let params = PatchParams::apply(WRITER).force();
+        let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);
         match answered(self.api.patch_status(&self.name, &params, &patch)).await {
             Ok(patched) => {
@@ -197,11 +195,11 @@ impl Status {
                 };
                 Ok(true)
             }
-            Err(Trouble::Stale) => {
+            Err(refusal) if refusal.code == Some(409) => {
                 self.catch_up(written).await?;
                 Ok(false)
             }
-            Err(Trouble::Other(why)) => Err(NotKept(why)),
+            Err(refusal) => Err(NotKept(refusal.message)),
         }
     }
 
@@ -220,11 +218,8 @@ impl Status {
 
     /// Somebody else was before: looks what stands there.
     async fn catch_up(&self, written: &mut Written) -> Result<(), NotKept> {
-        let object = match answered(self.api.get(&self.name)).await {
-            Ok(object) => Object::read(object),
-            Err(Trouble::Stale) => return Err(NotKept("it can't be read now".to_owned())),
-            Err(Trouble::Other(why)) => return Err(NotKept(why)),
-        };
+        let answer = answered(self.api.get(&self.name)).await;
+        let object = Object::read(answer.map_err(|refusal| NotKept(refusal.message))?);
         if object.uid != self.uid {
             return Err(NotKept("there is another one of this name".to_owned()));
         }
@@ -272,23 +267,6 @@ fn differ(there: Option<&Spending>, mine: Option<&Spending>) -> bool {
     there.spent != mine.spent
         || (there.reserved > nothing && mine.reserved == nothing)
         || (there.since != mine.since && there.spent > nothing)
-}
-
-/// Why the API server has not done what it was asked for.
-enum Trouble {
-    /// What is known here is not the newest.
-    Stale,
-    Other(String),
-}
-
-async fn answered<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
-    match timeout(ANSWER, answer).await {
-        Err(_) => Err(Trouble::Other("the API server does not answer".to_owned())),
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Trouble::Stale),
-        Ok(Err(kube::Error::Api(status))) => Err(Trouble::Other(status.message.clone())),
-        Ok(Err(error)) => Err(Trouble::Other(error.to_string())),
-    }
 }
 
 #[async_trait]

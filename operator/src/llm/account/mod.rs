@@ -134,8 +134,9 @@ impl Refused {
                 model,
                 spent: Usage::default(),
             },
-            Self::NotKept { message } => ModelError::NoLeave { model, message },
-            Self::Never { message } | Self::Gone { message } => ModelError::Setup { message },
+            // One that is made anew pays again.
+            Self::NotKept { message } | Self::Gone { message } => ModelError::NoLeave { model, message },
+            Self::Never { message } => ModelError::Setup { message },
         }
     }
 }

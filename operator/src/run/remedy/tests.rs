@@ -322,8 +322,8 @@ fn of_models() {
             Retry,
         ),
         (exhausted(&["anthropic/a", "anthropic/a"], unreachable), Retry),
-        (exhausted(&["anthropic/a", "anthropic/a"], status(401)), Change),
-        (exhausted(&["openai/b", "anthropic/a"], status(401)), Retry),
+        (exhausted(&["anthropic/a", "anthropic/a"], status(404)), Change),
+        (exhausted(&["openai/b", "anthropic/a"], status(404)), Retry),
     ] {
         check(vec![(error.into(), remedy, true)]);
     }
@@ -331,10 +331,10 @@ fn of_models() {
         (invalid.clone().into(), Change, false),
         (exhausted(&[], invalid).into(), Change, false),
     ]);
-    for code in [408, 425, 429, 500, 501, 502, 503, 504, 529] {
+    for code in [401, 408, 425, 429, 500, 501, 502, 503, 504, 529] {
         check(vec![(status(code).into(), Retry, true)]);
     }
-    for code in [301, 400, 401, 402, 403, 404, 409, 413, 422] {
+    for code in [301, 400, 402, 403, 404, 409, 413, 422] {
         check(vec![(status(code).into(), Change, true)]);
     }
 }
