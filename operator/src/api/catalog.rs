@@ -128,8 +128,9 @@ pub struct CatalogSpec {
     #[serde(default)]
     pub suspend: bool,
     /// How often a run is tried again, with growing waits, after a failure that another try can heal: of the
-    /// sandbox, the model, the bucket or the database. Each try goes on where the last one was. From 0, which is
-    /// never, to 10. Example: `5`. A change makes a run due only if the last one failed.
+    /// sandbox, the model or the database; a bucket that is away is waited for without one. Each try goes on where
+    /// the last one was. From 0, which is never, to 10. Example: `5`. A change makes a run due only if the last one
+    /// failed.
     #[serde(default = "two")]
     #[schemars(range(min = 0, max = 10))]
     pub backoff_limit: u32,

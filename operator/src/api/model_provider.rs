@@ -107,6 +107,7 @@ pub struct ModelProviderSpec {
     pub budget: Option<Budget>,
     /// Which other namespaces' Catalogs may use it, and so its key. Example: `[sales, finance]`, or `['*']` for all.
     /// At most 256, none twice; `*` stands alone. If not said, those of its own namespace only, which may always.
+    /// As the operator's default provider it also serves every Catalog that names none, wherever that is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),

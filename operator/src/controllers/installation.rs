@@ -80,7 +80,8 @@ pub async fn secret(
         Some(found) => return held(found).ok_or_else(|| InstallationError::Damaged { secret: full() }),
         None => (
             timeout(ANSWER, secrets.create(&parameters, &filled(new(name)))).await,
-            "made",
+            // The role lets it fill one, not make one.
+            "made (make it yourself, empty, and it is filled)",
         ),
     };
     let kept = match answer {

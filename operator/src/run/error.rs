@@ -110,8 +110,9 @@ impl RunError {
             | Self::Occupied { .. }
             | Self::NoName { .. }
             | Self::Journal(_) => Kind::Store,
+            // Where the database is can't be found.
+            Self::Sandbox(SandboxError::NoWay { .. }) | Self::Database { .. } => Kind::Database,
             Self::Sandbox(_) => Kind::Sandbox,
-            Self::Database { .. } => Kind::Database,
             Self::Refused(refusal) => refusal.kind(),
             Self::Model(error) if matches!(error.last(), ModelError::Budget { .. }) => Kind::Budget,
             Self::Model(_) => Kind::Model,

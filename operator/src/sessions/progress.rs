@@ -182,6 +182,10 @@ impl Progress {
             Phase::Summarizing => (Stage::Summarizing, "comparing with earlier catalogs"),
         };
         message.clone_into(&mut self.message);
+        if stage == Stage::Provisioning {
+            // The one that was there is lost, or has yet to be found.
+            self.sandbox = None;
+        }
         let changed = self.stage != stage;
         self.stage = stage;
         changed
@@ -291,5 +295,10 @@ mod tests {
             (progress.sandbox.as_deref(), &progress.obstacle),
             (Some("ns/pod"), &None)
         );
+        // Another one is needed.
+        progress.take(&Event::Phase(Phase::Cataloging));
+        assert!(progress.sandbox.is_some());
+        assert!(progress.take(&Event::Phase(Phase::Provisioning)));
+        assert_eq!(progress.sandbox, None);
     }
 }

@@ -34,6 +34,15 @@ async fn what_may_pass_is_tried_again_and_then_given_up() {
     // What no try can heal gets none, though it might have two.
     let misspelt = json!({"tables": ["no_such_table"]});
     tenant.begin(&other, &shop.reader(), misspelt).await;
+    // A Service that nobody serves is a database that is away, too.
+    let empty = tenant.unique("empty");
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": empty},
+        "spec": {"selector": {"app": empty}, "ports": [{"port": 5432}]},
+    });
+    tenant.apply(service).await;
+    let nobody = format!("postgresql://reader:none@{empty}/shop");
+    tenant.begin(&empty, &nobody, json!({"backoffLimit": 0})).await;
 
     let waits = tenant
         .until(&name, "about to be tried again", |it| {
@@ -74,6 +83,11 @@ async fn what_may_pass_is_tried_again_and_then_given_up() {
         let times = told.iter().filter(|(it, _)| it == reason).count();
         assert_eq!(times, 1, "{reason}: {told:#?}");
     }
+
+    let unserved = run(&tenant.until(&empty, "failed", has_failed).await);
+    assert_eq!(unserved.reason.as_deref(), Some("DatabaseFailed"), "{unserved:?}");
+    let message = unserved.message.unwrap();
+    assert!(message.contains("has no endpoints"), "{message}");
 
     let refused = tenant.until(&other, "refused", has_failed).await;
     assert_eq!(

@@ -32,7 +32,8 @@ pub struct Limits {
     #[serde(default = "Limits::timeout")]
     pub timeout: Duration,
     /// How long each piece of code may take; it is stopped then, and the model told. Example: `5m`. Written as
-    /// `timeout`, and not longer than that. A change makes a run due only if the last one failed.
+    /// `timeout`, and not longer than that. A statement of a database other than SQLite and DuckDB has 60 s, unless the
+    /// code sets another limit for itself. A change makes a run due only if the last one failed.
     #[serde(default = "Limits::execute_timeout")]
     pub execute_timeout: Duration,
     /// How many rows of a table the model is shown when code ends in one. Example: `50`. A change makes a run due

@@ -30,15 +30,13 @@ pub struct SandboxOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), transform = Obey([&names::SUBDOMAIN]))]
     pub runtime_class_name: Option<String>,
-    /// Labels of the nodes that it may run on; a node must have them all. Example: `{pool: batch}`. If not said, the
-    /// operator's. At most 16. The
-    /// operator has to allow each (`--allow-node-selector`).
+    /// Labels of the nodes that it may run on; a node must have them all. Example: `{pool: batch}`. If not said, it
+    /// may run on any. At most 16. The operator has to allow each (`--allow-node-selector`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::node_selector")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that it tolerates. Example: `[{key: dedicated, value: batch, effect: NoSchedule}]`. If not said, the
-    /// operator's. At most 32. The
-    /// operator has to allow their keys (`--allow-toleration`).
+    /// Taints that it tolerates. Example: `[{key: dedicated, value: batch, effect: NoSchedule}]`. If not said, none.
+    /// At most 32. The operator has to allow their keys (`--allow-toleration`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::tolerations")]
     pub tolerations: Vec<Toleration>,

@@ -44,14 +44,14 @@ pub struct S3 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), transform = Obey([&places::REGION]))]
     pub region: Option<String>,
-    /// The URL of a server other than AWS's. Example: `https://s3.example.com:9000`. If not said, AWS's. Needs `credentialsSecretRef`,
-    /// and the operator has to allow it (`--allow-endpoint`). It has no user, password, query or fragment. A change
-    /// makes a run due.
+    /// The URL of a server other than AWS's. Example: `https://s3.example.com:9000`. If not said, AWS's, or the
+    /// one that the operator's environment names. Needs `credentialsSecretRef`, and the operator has to allow it
+    /// (`--allow-endpoint`). It has no user, password, query or fragment. A change makes a run due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), transform = Obey([&places::ENDPOINT]))]
     pub endpoint: Option<String>,
     /// Whether the bucket is named in the path and not in the host's name. If not said, it is with an `endpoint`, as
-    /// most servers other than AWS's want it. A change makes no run due.
+    /// most servers other than AWS's want it. Only with `credentialsSecretRef`. A change makes no run due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_path_style: Option<bool>,
     /// The Secret in the Catalog's namespace with the keys for a bucket of your own: `AWS_ACCESS_KEY_ID`,

@@ -16,8 +16,8 @@ pub struct CatalogScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What holds, with reasons and what to do. `Ready`: the schedule is followed, or suspended; how its Catalogs come
-    /// out changes nothing of that. `Reconciling` is there while something is tried again, `Stalled` while nothing
-    /// goes on until somebody changes something.
+    /// out changes nothing of that. `Reconciling` is true while something is tried again, `Stalled` while nothing
+    /// goes on until somebody changes something; each is there once it was true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -217,8 +217,11 @@ fn place(spec: &CatalogSpec, settings: &Settings, namespace: &str) -> Result<(Bu
         {
             return Err(forbid("spec.storage.s3.endpoint", endpoint, "--allow-endpoint"));
         }
+        // Of another server than AWS's a region is but a word.
+        let usual = settings.bucket.as_ref().map(|own| &own.options);
+        let usual = usual.filter(|own| own.endpoint.is_none() && s3.endpoint.is_none());
         let options = S3Options {
-            region: s3.region.clone(),
+            region: s3.region.clone().or_else(|| usual?.region.clone()),
             endpoint: s3.endpoint.clone(),
             path_style: s3.force_path_style,
             ..S3Options::new(bucket)

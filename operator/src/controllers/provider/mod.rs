@@ -364,7 +364,9 @@ impl Account for Payer {
         deadline: Option<Instant>,
         waits: &mut (dyn FnMut(String) + Send),
     ) -> Result<Ticket, Refused> {
+        let metrics = &self.accounts.0.tools.metrics;
         let Some(provider) = self.accounts.find(&self.key) else {
+            metrics.leave_asked(Leave::Refused);
             return Err(Refused::Gone {
                 message: format!("{} is not there: create it, or name another one", self.key),
             });
@@ -377,7 +379,7 @@ impl Account for Payer {
             };
             provider.desk.admit(worst, deadline, &mut waits).await
         };
-        self.accounts.0.tools.metrics.leave_asked(match &answer {
+        metrics.leave_asked(match &answer {
             Ok(_) if waited => Leave::Waited,
             Ok(_) => Leave::Given,
             Err(Refused::UsedUp { .. }) => Leave::UsedUp,

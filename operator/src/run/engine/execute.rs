@@ -44,7 +44,7 @@ impl Engine<'_> {
                 milliseconds: executed.duration_ms,
             },
             Err(RunError::Sandbox(error)) if self.is_replaceable(&error) => {
-                self.replace(&error.to_string()).await;
+                self.replace(&error).await;
                 // It may be what broke the sandbox: it is not run again.
                 Ran {
                     code,

@@ -24,7 +24,7 @@ impl Engine<'_> {
         let left = self.state.limits.time.saturating_sub(self.elapsed());
         let made = match timeout(left, self.make(role, stage)).await {
             Ok(Err(RunError::Sandbox(error))) if self.is_replaceable(&error) => {
-                self.replace(&error.to_string()).await;
+                self.replace(&error).await;
                 return Ok(());
             }
             Ok(made) => made?,
@@ -208,8 +208,13 @@ impl Engine<'_> {
     }
 
     /// Lets go of a lost sandbox.
-    pub(super) async fn replace(&mut self, problem: &str) {
+    pub(super) async fn replace(&mut self, error: &SandboxError) {
         self.replaced += 1;
+        // What is to be done about a loss is being done.
+        let problem = match error {
+            SandboxError::Lost(loss) => loss.to_string(),
+            error => error.to_string(),
+        };
         self.warn(&format!("the sandbox is replaced: {problem}"));
         self.place.discard().await;
     }

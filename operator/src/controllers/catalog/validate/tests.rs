@@ -180,6 +180,34 @@ fn what_is_allowed_is_taken() {
 }
 
 #[test]
+fn a_bucket_of_ones_own_is_where_the_operators_is_unless_it_is_said() {
+    let region = |operators: Option<&str>, change: Value| {
+        let mut settings = settings();
+        settings.allowed.endpoints = ["https://minio.example"].into_iter().collect();
+        settings.bucket.as_mut().unwrap().options.region = Some("eu-central-1".into());
+        settings.bucket.as_mut().unwrap().options.endpoint = operators.map(Into::into);
+        let valid = judge(&settings, |it| {
+            let s3 = &mut it["spec"]["storage"]["s3"];
+            *s3 = json!({"prefix": "x", "bucket": "mine", "credentialsSecretRef": {"name": "keys"}});
+            let more = change.as_object().unwrap().clone();
+            s3.as_object_mut().unwrap().extend(more);
+        });
+        match valid.unwrap().bucket {
+            Bucket::Theirs { options, .. } => options.region,
+            Bucket::Own => panic!("not theirs"),
+        }
+    };
+    assert_eq!(region(None, json!({})).as_deref(), Some("eu-central-1"));
+    assert_eq!(
+        region(None, json!({"region": "us-west-2"})).as_deref(),
+        Some("us-west-2")
+    );
+    assert_eq!(region(None, json!({"endpoint": "https://minio.example"})), None);
+    // Another server's word says nothing of AWS.
+    assert_eq!(region(Some("https://s3.example"), json!({})), None);
+}
+
+#[test]
 fn without_a_bucket_or_a_model_it_is_said_what_to_do() {
     let mut without = settings();
     without.bucket = None;
