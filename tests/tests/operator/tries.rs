@@ -34,11 +34,11 @@ async fn what_may_pass_is_tried_again_and_then_given_up() {
     // What no try can heal gets none, though it might have two.
     let misspelt = json!({"tables": ["no_such_table"]});
     tenant.begin(&other, &shop.reader(), misspelt).await;
-    // A Service that nobody serves is a database that is away, too.
+    // A Service without endpoints is a database that is away, too.
     let empty = tenant.unique("empty");
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": empty},
-        "spec": {"selector": {"app": empty}, "ports": [{"port": 5432}]},
+        "spec": {"ports": [{"port": 5432}]},
     });
     tenant.apply(service).await;
     let nobody = format!("postgresql://reader:none@{empty}/shop");
