@@ -157,21 +157,17 @@ impl Progress {
     }
 
     fn ask(&mut self, progress: &llm::Progress) {
-        self.unasked = Some(match progress {
-            llm::Progress::Asked { .. } => {
-                self.unasked = None;
-                return;
-            }
-            llm::Progress::Waiting { why, .. } => why.clone(),
+        self.unasked = match progress {
+            llm::Progress::Asked { .. } => None,
+            llm::Progress::Waiting { why, .. } => Some(why.clone()),
             llm::Progress::Retrying { problem, after, .. } => {
-                format!(
-                    "the model is asked again in {} s: {problem}",
-                    after.as_secs().max(1)
-                )
+                let seconds = after.as_secs().max(1);
+                Some(format!("the model is asked again in {seconds} s: {problem}"))
             }
-            llm::Progress::FellBack { to, problem, .. } => format!("{to} is asked instead: {problem}"),
+            llm::Progress::FellBack { to, problem, .. } => Some(format!("{to} is asked instead: {problem}")),
+            // While it answers.
             _ => return,
-        });
+        };
     }
 
     fn enter(&mut self, phase: Phase) -> bool {

@@ -1,3 +1,5 @@
+//! Each error, and what can heal it.
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! From one status to the next, and what is told of that.
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::*;
