@@ -8,7 +8,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cataloger::runtime::connection::client;
+use cataloger::runtime::api_calls;
+use cataloger::runtime::metrics::Metrics;
 use cataloger::sandbox::InstallationSecret;
 use cataloger::sandbox::pod::manifest::{Owner, PullPolicy, Shape};
 use cataloger::sandbox::pod::{Patience, PodOptions, sweep};
@@ -33,6 +34,11 @@ pub const SANDBOXES: &str = "cataloger-tests-sandboxes";
 const SYSTEM: &str = "cataloger-tests-system";
 /// Their installation: what they have in common with no operator.
 pub const INSTALLATION: &str = "tests";
+
+/// A client, as the operator has it.
+fn client(config: Config) -> Client {
+    api_calls::client(config, &Metrics::new()).expect("a client")
+}
 
 /// The cluster.
 #[derive(Clone)]
@@ -84,7 +90,7 @@ async fn brought_up() -> Cluster {
                 run("tests/cluster/load", &[&image]).await;
             }
             let config = config(&path).await;
-            let admin = client(config).expect("a client");
+            let admin = client(config);
             install(&admin).await;
             tidy(&admin).await;
             (path, image, Arc::new(in_use))
@@ -92,13 +98,13 @@ async fn brought_up() -> Cluster {
         .await
         .clone();
     let config = config(&path).await;
-    let admin = client(config.clone()).expect("a client");
+    let admin = client(config.clone());
     let mut token = config.clone();
     token.auth_info = kube::config::AuthInfo {
         token: Some(token_of_operator(&admin).await.into()),
         ..kube::config::AuthInfo::default()
     };
-    let operator = client(token).expect("a client");
+    let operator = client(token);
     Cluster {
         admin,
         operator,
@@ -241,7 +247,7 @@ impl Cluster {
         let relay = Relay::start(format!("{host}:{port}"), seed, mean).await;
         config.cluster_url = format!("https://{}", relay.address()).parse().expect("a URL");
         config.tls_server_name = Some(host);
-        (client(config).expect("a client"), relay)
+        (client(config), relay)
     }
 
     /// The Pods of the tests' sandboxes.

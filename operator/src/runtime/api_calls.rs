@@ -30,7 +30,7 @@ pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> 
 
 /// One that changes nothing unless this replica leads. Not for the lease itself.
 pub fn fenced(mut config: Config, metrics: &Metrics, fence: &Fence) -> Result<Client, kube::Error> {
-    // Above the fence instead, which then keeps each try.
+    // Not kube's own, which are below the fence: each try is kept by it.
     let tries = std::mem::take(&mut config.default_retry).then(RetryPolicy::server_retry);
     let builder = connection::builder(config)?;
     Ok(builder

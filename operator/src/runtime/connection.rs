@@ -10,23 +10,16 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube::client::retry::RetryPolicy;
+use kube::Config;
 use kube::client::{Body, ClientBuilder, ConfigExt as _, DynBody};
-use kube::{Client, Config};
-use tower::retry::RetryLayer;
 use tower::util::BoxService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 /// What sends requests: as kube has it.
 type Stack = BoxService<hyper::Request<Body>, Response<Box<DynBody>>, BoxError>;
 
-/// A client.
-pub fn client(config: Config) -> kube::Result<Client> {
-    Ok(builder(config)?.build())
-}
-
-/// What a client is made of: as kube makes it, but for that. Behind a proxy, or with certificates that a program hands
-/// out and that end, it is kube's own.
+/// What a client is made of: as kube makes it, but for that, and without its tries: whoever looks at each of them adds
+/// those above. Behind a proxy, or with certificates that a program hands out and that end, it is kube's own.
 pub(super) fn builder(config: Config) -> kube::Result<ClientBuilder<Stack>> {
     if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return ClientBuilder::try_from(config);
@@ -39,10 +32,8 @@ pub(super) fn builder(config: Config) -> kube::Result<ClientBuilder<Stack>> {
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     let http: Http<_, Body> = Http::builder(TokioExecutor::new()).build(connector);
-    let retries = config.default_retry.then(RetryPolicy::server_retry);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(retries.map(RetryLayer::new))
         .map_err(BoxError::from)
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)

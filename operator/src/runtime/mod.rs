@@ -3,7 +3,7 @@
 //! It must not know what a Catalog is, nor what a run does.
 
 pub mod api_calls;
-pub mod connection;
+mod connection;
 pub mod fence;
 pub mod health;
 pub mod http;

@@ -39,7 +39,7 @@ pub use leftovers::{Janitor, janitor};
 pub use manifests::{definitions, rendered, rules};
 pub use outside::Outside;
 pub use release::release;
-pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, merge, phase, read};
+pub use tenant::{PATIENCE, Tenant, bucket, condition, handled, is, merge, phase, read, run};
 pub use until::{gone, until};
 pub use verdicts::Verdict;
 

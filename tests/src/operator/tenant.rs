@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cataloger::api::catalog::Phase;
+use cataloger::api::catalog::{Phase, RunStatus};
 use cataloger::api::{Catalog, CatalogSchedule, ModelProvider, REQUESTED_AT};
 use cataloger::store::{Depth, Key, S3Store, Store as _, list_all};
 use k8s_openapi::api::events::v1::Event;
@@ -267,6 +267,12 @@ pub async fn read(uri: &str) -> Bytes {
 /// A Catalog's phase.
 pub fn phase(catalog: &Catalog) -> Option<Phase> {
     catalog.status.as_ref()?.phase
+}
+
+/// What a Catalog's status says of its run.
+pub fn run(catalog: &Catalog) -> RunStatus {
+    let status = catalog.status.as_ref();
+    status.and_then(|status| status.run.clone()).unwrap_or_default()
 }
 
 /// A Catalog's condition.

@@ -1,10 +1,10 @@
 //! Models, by way of providers.
 
+use cataloger::api::ModelProvider;
 use cataloger::api::catalog::{CatalogStatus, Phase};
-use cataloger::api::{Catalog, ModelProvider};
 use cataloger_tests::author::{Asker, Author, asked_again, place};
 use cataloger_tests::model_server::{Failure, KEY, ModelServer, Recorded, Script, Wire};
-use cataloger_tests::operator::{NODE, Operator, argocd, condition, kstatus, phase, read};
+use cataloger_tests::operator::{NODE, Operator, argocd, condition, kstatus, phase, read, run};
 use cataloger_tests::served::Served;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -198,16 +198,15 @@ async fn a_key_that_is_renewed_in_the_middle_of_a_run_costs_it_nothing() {
     tenant.begin(&name, &shop.reader(), choice).await;
     let began = tenant
         .until(&name, "a run that its key has stopped", |catalog| {
-            let run = catalog.status.as_ref().and_then(|status| status.run.as_ref());
-            run.is_some_and(|run| {
-                let reason = run.reason.as_deref();
-                run.id.is_some() && matches!(reason, Some("BackingOff" | "ProviderNotReady"))
-            })
+            let run = run(catalog);
+            let reason = run.reason.as_deref();
+            run.id.is_some() && matches!(reason, Some("BackingOff" | "ProviderNotReady"))
         })
         .await;
-    let status = tenant.succeeded(&name).await.status.unwrap();
-    assert_eq!(status.run.unwrap().id, began.status.unwrap().run.unwrap().id);
-    assert_eq!(status.history.len(), 1, "{:?}", status.history);
+    let done = tenant.succeeded(&name).await;
+    assert_eq!(run(&done).id, run(&began).id);
+    let history = done.status.unwrap().history;
+    assert_eq!(history.len(), 1, "{history:?}");
     // What was refused is all that was asked again.
     assert_eq!(asked_again(&server), 1);
 }
@@ -237,16 +236,16 @@ async fn a_provider_that_is_made_anew_in_the_middle_of_a_run_pays_for_the_rest()
         .delete(&provider, &DeleteParams::default())
         .await
         .unwrap();
-    let run = |catalog: &Catalog| catalog.status.clone().and_then(|status| status.run);
     let waits = tenant
         .until(&name, "a run that misses its provider", |catalog| {
-            let message = run(catalog).and_then(|run| run.message);
+            let message = run(catalog).message;
             message.is_some_and(|message| message.contains(&format!("{provider} is not there")))
         })
         .await;
     tenant.provider(&provider, json!(old.spec)).await;
     let done = tenant.succeeded(&name).await;
-    assert_eq!(run(&done).unwrap().id, run(&waits).unwrap().id);
+    assert!(run(&waits).id.is_some());
+    assert_eq!(run(&done).id, run(&waits).id);
     assert_eq!(asked_again(&server), 0);
     // It is the new one that has paid.
     tenant
@@ -285,8 +284,8 @@ async fn a_budget_that_is_used_up_closes() {
     let catalog = format!("{name}-shop");
     let choice = json!({"model": {"providerRef": {"name": name}}});
     tenant.begin(&catalog, &shop.reader(), choice).await;
-    let run = tenant.succeeded(&catalog).await.status.unwrap().run.unwrap();
-    let cost = run.usage.unwrap().cost.unwrap();
+    let done = tenant.succeeded(&catalog).await;
+    let cost = run(&done).usage.unwrap().cost.unwrap();
     let settled = |it: &ModelProvider| {
         let spending = it.status.as_ref().and_then(|it| it.spending.as_ref());
         spending.is_some_and(|it| it.reserved == 0.0 && (it.spent - cost).abs() < 1e-6)
@@ -312,10 +311,9 @@ async fn a_budget_that_is_used_up_closes() {
     // Who wants a run now waits, says so, and keeps the last good catalog.
     let asked = server.requests().len();
     tenant.again(&catalog, "again").await;
-    let reason = |catalog: &Catalog| catalog.status.clone().and_then(|status| status.run?.reason);
     let waits = tenant
         .until(&catalog, "a run that waits for the budget", |catalog| {
-            reason(catalog).as_deref() == Some("BudgetUsedUp")
+            run(catalog).reason.as_deref() == Some("BudgetUsedUp")
         })
         .await;
     let told = condition(&waits, "Ready").unwrap();
@@ -331,9 +329,8 @@ async fn a_budget_that_is_used_up_closes() {
     tenant.provider(&name, spec(cost + most + 0.05 * cost)).await;
     tenant
         .until(&catalog, "a run that the budget has cut off", |catalog| {
-            let run = catalog.status.as_ref().and_then(|status| status.run.as_ref());
-            let begun = run.is_some_and(|run| run.id.is_some());
-            begun && reason(catalog).as_deref() == Some("BudgetUsedUp")
+            let run = run(catalog);
+            run.id.is_some() && run.reason.as_deref() == Some("BudgetUsedUp")
         })
         .await;
     let cut_off = server.requests().len();

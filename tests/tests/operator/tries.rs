@@ -3,14 +3,10 @@
 use std::net::TcpListener;
 
 use cataloger::api::Catalog;
-use cataloger::api::catalog::{Phase, RunStatus};
-use cataloger_tests::operator::{NODE, Operator, condition, handled, phase};
+use cataloger::api::catalog::Phase;
+use cataloger_tests::operator::{NODE, Operator, condition, handled, phase, run};
 use cataloger_tests::served::Served;
 use serde_json::json;
-
-fn run(catalog: &Catalog) -> RunStatus {
-    catalog.status.clone().and_then(|it| it.run).unwrap_or_default()
-}
 
 fn has_failed(catalog: &Catalog) -> bool {
     handled(catalog) && phase(catalog) == Some(Phase::Failed)
